@@ -1,0 +1,30 @@
+.PHONY: setup demo test check clean
+SHELL := /bin/bash
+PYTHON ?= python3.11
+BIN := .venv/bin
+RUN ?= runs/demo
+SEED ?= 0
+POSTS ?=
+STAMP := .venv/.ready
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	touch $@
+
+demo: setup  ## the whole way on this machine: runs/demo/report/index.html
+	$(BIN)/m3l demo --config tiny --seed $(SEED) paths.run=$(RUN) $(if $(POSTS),--posts $(POSTS)) $(ARGS)
+
+test: setup
+	$(BIN)/pytest $(ARGS)
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf runs .venv

@@ -1,0 +1,149 @@
+"""Examples -> tensors: frames, the Q-Former's text, prompts and answers, padded by hand where processors go wrong."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from m3l.config import ModelConfig, TaskConfig
+from m3l.prompts import answer, metadata, neutral, render
+from m3l.records import ContextFrame, Example
+
+IGNORED = -100
+STILL_S = 1.0  # how long an image of an album stays on the post's timeline
+
+
+@dataclass(frozen=True)
+class LikesScale:
+    """The mean and deviation of log1p(likes) over the training rows."""
+
+    mean: float = 0.0
+    std: float = 1.0
+
+    def standardise(self, likes: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        return (np.log1p(likes) - self.mean) / self.std
+
+    def likes(self, standardised: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        return np.expm1(np.maximum(standardised * self.std + self.mean, 0.0))
+
+
+class Collator:
+    """Builds the tensors of one task's batch; the order of the rows is the order of the examples."""
+
+    def __init__(self, processor: Any, config: ModelConfig, scale: LikesScale):
+        self.text, self.words, self.images = (
+            processor.tokenizer,
+            processor.qformer_tokenizer,
+            processor.image_processor,
+        )
+        self.image_token = processor.tokenizer.convert_tokens_to_ids("<image>")
+        self.query_tokens = processor.num_query_tokens
+        self.config, self.scale = config, scale
+
+    def media(self, examples: Sequence[Example], task: TaskConfig) -> dict[str, Tensor]:
+        """The arguments of `M3L.see` for the examples that have frames; empty if none has."""
+        seen = [example for example in examples if example.context.frames]
+        if not seen:
+            return {}
+        counts = [len(example.context.frames) for example in seen]
+        mask = torch.arange(max(counts))[None] < torch.tensor(counts)[:, None]
+        real = self._pixels([frame.image for example in seen for frame in example.context.frames])
+        pixels = real.new_zeros(*mask.shape, *real.shape[1:])
+        pixels[mask] = real
+        seconds = torch.zeros(mask.shape)
+        seconds[mask] = torch.tensor([s for example in seen for s in timeline(example.context.frames)])
+        words = self.words([self.qformer_text(example, task) for example in seen], truncation=True,
+                           max_length=self.config.max_prompt_tokens)["input_ids"]  # fmt: skip
+        ids, attention = _pad(words, self.words.pad_token_id, left=False)
+        return {
+            "pixel_values": pixels,
+            "frame_mask": mask,
+            "frame_seconds": seconds,
+            "qformer_input_ids": ids,
+            "qformer_attention_mask": attention,
+        }
+
+    def prompts(
+        self, examples: Sequence[Example], task: TaskConfig, answers: Sequence[list[int]] | None = None
+    ) -> dict[str, Tensor]:
+        """Left-padded `input_ids` and `attention_mask`: image tokens, prompt, then the answers' tokens if given.
+
+        The padding stands before the images: between them and the text it would move the features' positions.
+        """
+        rows = []
+        for i, example in enumerate(examples):
+            images = [self.image_token] * self.query_tokens if example.context.frames else []
+            prompt = self.text(render(task, example.post))["input_ids"]
+            room = self.config.max_prompt_tokens
+            # A long caption is cut in its middle: the instruction before it and [MASK] behind it stay.
+            if len(prompt) > room:
+                prompt = prompt[: room - 16] + prompt[-16:]
+            rows.append(images + prompt + (answers[i] if answers else []))
+        ids, attention = _pad(rows, self.text.pad_token_id, left=True)
+        return {"input_ids": ids, "attention_mask": attention}
+
+    def training(self, examples: Sequence[Example], task: TaskConfig, causal: bool = True) -> dict[str, Tensor]:
+        """The arguments of `M3L.forward` without the media: the prompt and what the task shall tell."""
+        if task.head == "likes":
+            likes = np.array([example.post.likes for example in examples], np.float64)
+            target = torch.from_numpy(self.scale.standardise(likes)).float()
+            return {**self.prompts(examples, task), "likes": target}
+        answers = self.answers(examples, task)
+        if not causal:
+            labels, _ = _pad(answers, IGNORED, left=False)
+            return {**self.prompts(examples, task), "labels": labels}
+        batch = self.prompts(examples, task, answers)
+        labels = torch.full_like(batch["input_ids"], IGNORED)
+        for row, told in zip(labels, answers, strict=True):
+            row[-len(told) :] = torch.tensor(told)
+        return {**batch, "labels": labels}
+
+    def answers(self, examples: Sequence[Example], task: TaskConfig) -> list[list[int]]:
+        """The tokens that each example's masked field shall be told with, up to the end token."""
+        most = self.config.max_caption_tokens - 1
+        texts = [" " + answer(task, example.post) for example in examples]
+        ids = [self.text(text, add_special_tokens=False)["input_ids"][:most] for text in texts]
+        return [[*row, self.text.eos_token_id] for row in ids]
+
+    def words_of(self, examples: Sequence[Example], task: TaskConfig) -> Int[Tensor, "media label"]:
+        """The answers' tokens of the examples with frames, padded with -100: the bag of words of the warm-up."""
+        seen = [example for example in examples if example.context.frames]
+        return _pad(self.answers(seen, task), IGNORED, left=False)[0]
+
+    def qformer_text(self, example: Example, task: TaskConfig) -> str:
+        """What the Q-Former reads beside the frames; it never holds what the task shall tell."""
+        if self.config.qformer_text == "shared":
+            return neutral(self.config.qformer_template, task, example.post)
+        return metadata(task, example.post)
+
+    def _pixels(self, encoded: Sequence[bytes]) -> Float[Tensor, "frame 3 height width"]:
+        decoded = [cv2.imdecode(np.frombuffer(e, np.uint8), cv2.IMREAD_COLOR_RGB) for e in encoded]
+        return self.images(decoded, return_tensors="pt")["pixel_values"]
+
+
+def timeline(frames: Sequence[ContextFrame]) -> list[float]:
+    """Seconds of each frame on the post's timeline: an album's files follow each other in their order."""
+    seconds, start, current = [], 0.0, None
+    for frame in frames:
+        if current is not None and frame.media_id != current:
+            start = seconds[-1] + STILL_S
+        current = frame.media_id
+        seconds.append(start + frame.time_s)
+    return seconds
+
+
+def _pad(
+    rows: Sequence[list[int]], value: int, left: bool
+) -> tuple[Int[Tensor, "row token"], Int[Tensor, "row token"]]:
+    width = max(len(row) for row in rows)
+    gap = [[value] * (width - len(row)) for row in rows]
+    ids = [g + row if left else row + g for g, row in zip(gap, rows, strict=True)]
+    mask = [
+        [0] * len(g) + [1] * len(r) if left else [1] * len(r) + [0] * len(g) for g, r in zip(gap, rows, strict=True)
+    ]
+    return torch.tensor(ids), torch.tensor(mask)

@@ -1,0 +1,77 @@
+"""The bundle: one folder with weights (safetensors), processor, retriever, configuration and scale of the likes."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+from transformers import InstructBlipProcessor
+
+from m3l import storage
+from m3l.batch import LikesScale
+from m3l.config import Config, ConfigError, parse
+from m3l.model.build import build_model
+from m3l.model.modeling import M3L
+from m3l.retriever.clip import Retriever
+
+WEIGHTS, CONFIG, FACTS = "model.safetensors", "config.yaml", "bundle.json"
+PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt"}  # could run code when they are loaded
+
+
+@dataclass
+class Bundle:
+    """A trained model with all that it needs to answer."""
+
+    config: Config
+    model: M3L
+    processor: Any
+    scale: LikesScale
+    retriever: Retriever
+    residual_std: float  # of log1p(likes) on the validation rows: the width of the intervals
+
+
+def save(folder: Path, config: Config, model: M3L, processor: Any, scale: LikesScale, facts: dict[str, Any]) -> None:
+    """Write a bundle; weights that a checkpoint provides unchanged are not written again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    frozen = config.model.checkpoint is not None
+    kept = {n for n, p in model.named_parameters() if p.requires_grad or not frozen}
+    weights = {n: t.detach().contiguous().cpu() for n, t in model.state_dict().items() if n in kept}
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+    processor.save_pretrained(folder / "processor")
+    (folder / CONFIG).write_text(config.to_yaml())
+    (folder / FACTS).write_text(json.dumps({"scale": asdict(scale), **facts}, indent=2) + "\n")
+
+
+def load(folder: str) -> Bundle:
+    """The bundle of a local or `s3://` folder; ConfigError if it is none, or holds a pickle."""
+    with TemporaryDirectory() as temporary:
+        local = storage.download(folder, Path(temporary))
+        if not (local / CONFIG).is_file():
+            raise ConfigError(f"{folder} is no bundle: it has no {CONFIG}; `m3l train` writes one")
+        pickles = [path.name for path in local.rglob("*") if path.suffix.lower() in PICKLES]
+        if pickles:
+            raise ConfigError(f"{folder} holds {pickles[0]}: a bundle is safetensors only, a pickle can run code")
+        config = parse((local / CONFIG).read_text())
+        facts = json.loads((local / FACTS).read_text())
+        processor = InstructBlipProcessor.from_pretrained(local / "processor")
+        model = build_model(config.model, processor, config.seed)
+        retriever = Retriever.load(local / "retriever")
+        _fill(model, load_file(local / WEIGHTS), partial=config.model.checkpoint is not None, folder=folder)
+    scale = LikesScale(**facts["scale"])
+    return Bundle(config, model.eval(), processor, scale, retriever, facts["residual_std"])
+
+
+def _fill(model: M3L, weights: dict[str, Any], *, partial: bool, folder: str) -> None:
+    try:
+        missing, unknown = model.load_state_dict(weights, strict=False)
+    except RuntimeError as error:  # a shape; the first line is the class
+        reason = str(error).splitlines()[-1].strip()
+        raise ConfigError(f"{folder}: weights do not fit its config.yaml ({reason})") from None
+    trainable = {n for n, p in model.named_parameters() if p.requires_grad}
+    lost = [name for name in missing if name in trainable or not partial]
+    tied = set(model.all_tied_weights_keys) if hasattr(model, "all_tied_weights_keys") else set()
+    lost = [name for name in lost if name not in tied]
+    if lost or unknown:
+        raise ConfigError(f"{folder}: weights do not fit its config.yaml ({(lost + list(unknown))[0]}, ...)")

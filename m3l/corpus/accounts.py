@@ -1,0 +1,43 @@
+"""Who posts: accounts with a name, a size, a voice and favourite subjects."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from m3l.corpus.captions import VOICES, Voice
+from m3l.corpus.likes import ACCOUNT_SD
+
+_FAVOURITES = 3
+_FIRST = (
+    "Maple Harbor Cedar Summit River Copper Velvet Willow Silver Meadow Canyon Ember Juniper Coral Granite "
+    "Hazel Indigo Lunar Marble Nova Opal Pepper Quartz Raven Saffron Tundra Urban Vista Walnut Zephyr Amber "
+    "Birch Clover Dune Echo Falcon Glacier Honey Ivory Jasper"
+)
+_SECOND = "Foods Motors Studio Travel Sports Books Market Radio Games Garden Labs Bank"
+
+
+@dataclass(frozen=True)
+class Account:
+    """A brand's account; `effect` is its size on log(1 + likes)."""
+
+    username: str
+    company: str
+    effect: float
+    voice: Voice
+    favourites: tuple[str, ...]
+
+
+def draw_accounts(rng: np.random.Generator, count: int, subjects: tuple[str, ...]) -> tuple[Account, ...]:
+    """`count` accounts with different names; ValueError if there are not that many names."""
+    first, second = (rng.permutation(words.split()).tolist() for words in (_FIRST, _SECOND))
+    if count > len(first) * len(second):
+        raise ValueError(f"corpus.accounts: at most {len(first) * len(second)} with the unseen ones, got {count}")
+    accounts = []
+    for number in range(count):
+        # The second shift, 5 a round, is prime to their number (12): no pair comes twice.
+        words = first[number % len(first)], second[(number + number // len(first)) % len(second)]
+        favourites = rng.choice(subjects, min(_FAVOURITES, len(subjects)), replace=False).tolist()
+        voice = list(VOICES)[int(rng.integers(len(VOICES)))]
+        effect = float(rng.normal(0, ACCOUNT_SD))
+        accounts.append(Account("".join(words), " ".join(words).lower(), effect, voice, tuple(favourites)))
+    return tuple(accounts)

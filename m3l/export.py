@@ -1,0 +1,61 @@
+"""Predictions as a table that people open: csv, xlsx, jsonl or parquet, written in a stream."""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from m3l.config import ConfigError
+
+COLUMNS = ("id", "likes", "likes_low", "likes_high", "caption", "error")
+SCHEMA = pa.schema([(name, pa.float64() if name.startswith("likes") else pa.string()) for name in COLUMNS])
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a cell that starts so
+
+
+def write_table(rows: Iterable[dict[str, Any]], path: str) -> None:
+    """Write rows of COLUMNS in the format that the path's ending names; ConfigError for another one."""
+    writers = {".csv": _csv, ".xlsx": _xlsx, ".jsonl": _jsonl, ".parquet": _parquet}
+    ending = Path(path).suffix
+    if ending not in writers:
+        raise ConfigError(f"predict.out: cannot write {ending!r}, use one of {', '.join(writers)} or a folder")
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    partial = f"{path}.partial"
+    writers[ending](iter(rows), partial)
+    Path(partial).replace(path)
+
+
+def _csv(rows: Iterator[dict[str, Any]], path: str) -> None:
+    with Path(path).open("w", newline="", encoding="utf-8") as sink:
+        writer = csv.writer(sink)
+        writer.writerow(COLUMNS)
+        writer.writerows([_safe(row[name]) for name in COLUMNS] for row in rows)
+
+
+def _xlsx(rows: Iterator[dict[str, Any]], path: str) -> None:
+    book = openpyxl.Workbook(write_only=True)
+    sheet = book.create_sheet("predictions")
+    sheet.append(COLUMNS)
+    for row in rows:
+        sheet.append([_safe(row[name]) for name in COLUMNS])
+    book.save(path)
+
+
+def _jsonl(rows: Iterator[dict[str, Any]], path: str) -> None:
+    with Path(path).open("w", encoding="utf-8") as sink:
+        sink.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _parquet(rows: Iterator[dict[str, Any]], path: str) -> None:
+    with pq.ParquetWriter(path, SCHEMA) as writer:
+        while chunk := list(islice(rows, 4096)):
+            writer.write_table(pa.Table.from_pylist(chunk, schema=SCHEMA))
+
+
+def _safe(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell

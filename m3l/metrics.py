@@ -1,0 +1,135 @@
+"""What "good" means, in numbers: likes, captions and retrieved frames against what is known to be true.
+
+A number that the data cannot give (no rows, no variation) is None, never 0. Likes are on their natural scale.
+"""
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Bool, Real
+from scipy.stats import spearmanr
+from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+
+Likes = Real[np.ndarray, " n"]
+Metric = Callable[[Likes, Likes], float | None]
+
+
+def rmse(true: Likes, predicted: Likes) -> float | None:
+    """The challenge's metric, in likes; None without rows."""
+    return float(root_mean_squared_error(true, predicted)) if len(true) else None
+
+
+def rmsle(true: Likes, predicted: Likes) -> float | None:
+    """RMSE of log(1 + likes); a negative prediction counts as 0 likes."""
+    return float(root_mean_squared_error(_log(true), _log(predicted))) if len(true) else None
+
+
+def mae(true: Likes, predicted: Likes) -> float | None:
+    """Mean absolute error, in likes; None without rows."""
+    return float(mean_absolute_error(true, predicted)) if len(true) else None
+
+
+def r2_log1p(true: Likes, predicted: Likes) -> float | None:
+    """Share of the variance of log(1 + likes) that is explained; None where there is no variance."""
+    return float(r2_score(_log(true), _log(predicted))) if _varies(true) else None
+
+
+def spearman(true: Likes, predicted: Likes) -> float | None:
+    """Rank correlation; None where either side is constant."""
+    return float(spearmanr(true, predicted).statistic) if _varies(true) and _varies(predicted) else None
+
+
+LIKES: dict[str, Metric] = {
+    "rmse": rmse,
+    "rmsle": rmsle,
+    "mae": mae,
+    "r2_log1p": r2_log1p,
+    "spearman": spearman,
+}
+
+
+def likes_metrics(true: Likes, predicted: Likes) -> dict[str, float | None]:
+    """Every metric of LIKES; raises ValueError if the lengths differ or a number is not finite."""
+    if len(true) != len(predicted):
+        raise ValueError(f"{len(true)} true likes but {len(predicted)} predictions")
+    if not (np.isfinite(true).all() and np.isfinite(predicted).all()):
+        raise ValueError("likes must be finite: leave failed rows out and count them")
+    return {name: metric(true, predicted) for name, metric in LIKES.items()}
+
+
+def bootstrap(
+    metric: Metric, true: Likes, predicted: Likes, rounds: int = 500, seed: int = 0
+) -> tuple[float, float] | None:
+    """The 95% interval of a metric over posts drawn again with replacement; None if it cannot be told."""
+    rng, n = np.random.default_rng(seed), len(true)
+    draws = (rng.integers(n, size=n) for _ in range(rounds if n > 1 else 0))
+    values = [value for draw in draws if (value := metric(true[draw], predicted[draw])) is not None]
+    if not values:
+        return None
+    low, high = np.percentile(values, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def words(text: str) -> list[str]:
+    """The lowercase words of a text, without punctuation and emoji."""
+    return re.findall(r"\w+(?:['’]\w+)*", text.lower())
+
+
+def caption_metrics(references: list[str], captions: list[str]) -> dict[str, float | None]:
+    """BLEU-1..4 and ROUGE-L (0 to 1) and CIDEr-D (0 to 10) of each caption against its own reference.
+
+    BLEU is of the corpus, unsmoothed, on sacrebleu's 13a tokens in lowercase. ROUGE-L (mean F) and CIDEr read
+    `words`: PTB's tokenizer needs Java, so CIDEr differs slightly from COCO's. CIDEr weighs words by how rare
+    they are over all references, so a corpus of one has none. Raises ValueError if the lengths differ.
+    """
+    # Here, since nltk behind them takes seconds to import and training needs none of it.
+    from pycocoevalcap.cider.cider import Cider
+    from rouge_score.rouge_scorer import RougeScorer
+    from sacrebleu.metrics import BLEU
+
+    if len(references) != len(captions):
+        raise ValueError(f"{len(references)} references but {len(captions)} captions")
+    scores: dict[str, float | None] = dict.fromkeys(("bleu1", "bleu2", "bleu3", "bleu4", "rouge_l", "cider"))
+    if not captions:
+        return scores
+    for n in range(1, 5):
+        bleu = BLEU(lowercase=True, smooth_method="none", max_ngram_order=n)
+        scores[f"bleu{n}"] = bleu.corpus_score(captions, [references]).score / 100
+    rouge = RougeScorer(["rougeL"], tokenizer=_Words())
+    pairs = zip(references, captions, strict=True)
+    scores["rouge_l"] = float(np.mean([rouge.score(r, c)["rougeL"].fmeasure for r, c in pairs]))
+    true = {i: [" ".join(words(text))] for i, text in enumerate(references)}
+    told = {i: [" ".join(words(text))] for i, text in enumerate(captions)}
+    if len(set(map(str, true.values()))) > 1:  # the same reference everywhere: no word is rarer than another
+        scores["cider"] = float(Cider().compute_score(true, told)[0])
+    return scores
+
+
+def recall_at(retrieved: Bool[np.ndarray, " rank"], relevant: int, k: int) -> float | None:
+    """Share of all `relevant` frames that are among the first k retrieved; None if none is relevant.
+
+    `retrieved` tells of each frame, best first, whether it is relevant.
+    """
+    return float(np.sum(retrieved[:k])) / relevant if relevant else None
+
+
+def reciprocal_rank(retrieved: Bool[np.ndarray, " rank"]) -> float:
+    """1 / rank of the first relevant frame, best first; 0 if none was retrieved."""
+    hits = np.flatnonzero(retrieved)
+    return 1 / (1 + int(hits[0])) if len(hits) else 0.0
+
+
+class _Words:
+    """`words` as rouge-score wants its tokenizer."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return words(text)
+
+
+def _log(likes: Likes) -> Real[np.ndarray, " n"]:
+    return np.log1p(np.clip(likes, 0, None))
+
+
+def _varies(values: Likes) -> bool:
+    return len(values) > 1 and bool(np.ptp(values) > 0)

@@ -1,0 +1,93 @@
+"""From configuration to a model and its processor: a checkpoint, or a tiny one from nothing."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from torch import nn
+from transformers import AutoProcessor
+
+from m3l.config import ConfigError, LoraSettings, ModelConfig
+from m3l.model.modeling import M3L
+from m3l.model.tiny import tiny_model, tiny_processor
+from m3l.prompts import MASK
+
+LLAMA = "q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj"
+T5 = "q|k|v|o|wi_0|wi_1|wo"
+
+
+def build_processor(config: ModelConfig, texts: Iterable[str] = ()) -> Any:
+    """The checkpoint's processor with a [MASK] token; from nothing, one whose tokenizers learn `texts`."""
+    if config.checkpoint is None:
+        return tiny_processor(config.tiny, texts)
+    processor = _loaded(AutoProcessor, config.checkpoint)
+    processor.tokenizer.add_special_tokens({"mask_token": MASK})
+    return processor
+
+
+def build_model(config: ModelConfig, processor: Any, seed: int) -> M3L:
+    """The model that trains: checkpoint or tiny, adapters in, the frozen parts frozen.
+
+    New parts are drawn from the seed, so that all ranks start equal. Raises ConfigError for a missing checkpoint.
+    """
+    torch.manual_seed(seed)
+    if config.checkpoint is None:
+        model = tiny_model(config.tiny, processor, config.tformer_layers, config.head_hidden, seed)
+    else:
+        model = _from_checkpoint(config, processor)
+        model.vision_model.requires_grad_(False)
+    if config.lora:
+        adapt(model, config.lora)
+    for parameter in model.parameters():  # what trains does so in full precision
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    return model
+
+
+def adapt(model: M3L, settings: LoraSettings) -> None:
+    """Freeze the language model and put LoRA (arXiv 2106.09685) on its linear layers; [MASK]'s embedding trains."""
+    model.language_model.requires_grad_(False)
+    layers = LLAMA if model.config.use_decoder_only_language_model else T5
+    names = [n for n, m in model.named_modules() if isinstance(m, nn.Linear)]
+    targets = [n for n in names if re.fullmatch(rf"language_model\..*\.({layers})", n)]
+    trains = {n for n, p in model.named_parameters() if p.requires_grad}
+    embedding = "embed_tokens" if model.config.use_decoder_only_language_model else "shared"
+    lora = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=targets,
+        trainable_token_indices={embedding: [model.config.mask_token_id]},
+    )
+    inject_adapter_in_model(lora, model)
+    for name, parameter in model.named_parameters():  # peft freezes everything that it did not add
+        if name in trains:
+            parameter.requires_grad_(True)
+
+
+def _from_checkpoint(config: ModelConfig, processor: Any) -> M3L:
+    dtype = getattr(torch, config.dtype)
+    extra = {"tformer_layers": config.tformer_layers, "head_hidden": config.head_hidden}
+    model: M3L = _loaded(M3L, config.checkpoint, dtype=dtype, **extra)
+    # transformers 5 marks Flan-T5's separate lm_head as tied: resizing would overwrite it with the embeddings.
+    if not model.config.use_decoder_only_language_model:
+        model.config.text_config.tie_word_embeddings = False
+        model.language_model.config.tie_word_embeddings = False
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(processor.tokenizer) > rows:
+        model.resize_token_embeddings(len(processor.tokenizer))
+    model.config.mask_token_id = processor.tokenizer.convert_tokens_to_ids(MASK)
+    model.config.image_token_id = processor.tokenizer.convert_tokens_to_ids("<image>")
+    return model
+
+
+def _loaded(kind: Any, checkpoint: str | None, **settings: Any) -> Any:
+    try:
+        return kind.from_pretrained(checkpoint, **settings)
+    except OSError as error:
+        reason = str(error).split("\n")[0]
+        raise ConfigError(
+            f"model.checkpoint: cannot load {checkpoint!r}: give a directory or hub name ({reason})"
+        ) from None

@@ -1,0 +1,196 @@
+"""M3L: InstructBLIP with a T-Former over its frames and a likes head over its last hidden states."""
+
+from dataclasses import dataclass
+from typing import Any, no_type_check
+
+import torch
+from huggingface_hub.dataclasses import strict
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import InstructBlipConfig, InstructBlipForConditionalGeneration
+from transformers.modeling_outputs import BaseModelOutput, ModelOutput
+
+from m3l.model.tformer import TFormer
+
+
+@no_type_check  # `strict` checks it, and takes settings of other versions that its signature does not tell
+@strict
+class M3LConfig(InstructBlipConfig):
+    """InstructBLIP's configuration plus M3L's own parts."""
+
+    tformer_layers: int = 2
+    head_hidden: int = 512
+    mask_token_id: int = -1
+
+
+@dataclass
+class M3LOutput(ModelOutput):
+    """`loss` is what the masked modality costs: `nll` of the caption or `mse` of the standardised log1p likes."""
+
+    loss: Tensor | None = None
+    nll: Tensor | None = None
+    mse: Tensor | None = None
+    likes: Tensor | None = None  # (batch,), standardised log1p
+
+
+class LikesHead(nn.Sequential):
+    """The regressor: [text state, mean image state] -> standardised log1p(likes)."""
+
+    def __init__(self, width: int, hidden: int):
+        super().__init__(
+            nn.LayerNorm(2 * width),
+            nn.Linear(2 * width, hidden),
+            nn.GELU(),
+            nn.Dropout(0.1),
+            nn.Linear(hidden, hidden // 2),
+            nn.GELU(),
+            nn.Linear(hidden // 2, 1),
+        )
+
+
+class M3L(InstructBlipForConditionalGeneration):
+    """Multi-Modal Masked Learning (method.md, section 3); loads any InstructBLIP checkpoint.
+
+    A batch has `batch` posts; `media` of them have frames, and only their rows hold image tokens.
+    """
+
+    config: M3LConfig
+    config_class = M3LConfig
+
+    def __init__(self, config: M3LConfig):
+        super().__init__(config)
+        self.tformer = TFormer(config, config.tformer_layers)
+        self.likes_head = LikesHead(config.text_config.hidden_size, config.head_hidden)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, TFormer):
+            module.copy_from(self.qformer, self.query_tokens)
+
+    def see(
+        self,
+        pixel_values: Float[Tensor, "media frame 3 height width"],
+        frame_mask: Bool[Tensor, "media frame"],
+        frame_seconds: Float[Tensor, "media frame"],
+        qformer_input_ids: Int[Tensor, "media word"],
+        qformer_attention_mask: Int[Tensor, "media word"],
+    ) -> Float[Tensor, "media query text_hidden"]:
+        """SHARED_FEATURES of Algorithm 1: ViT and Q-Former on the real frames alone, T-Former, projection."""
+        # A frozen ViT may be bf16 where the Q-Former, which trains, is float32.
+        patches = self.vision_model(pixel_values[frame_mask]).last_hidden_state.to(self.query_tokens.dtype)
+        frames_of = frame_mask.sum(1)
+        words = qformer_input_ids.repeat_interleave(frames_of, 0)
+        word_mask = qformer_attention_mask.repeat_interleave(frames_of, 0)
+        queries = self.query_tokens.expand(len(patches), -1, -1)
+        read = self.qformer(
+            input_ids=words,
+            attention_mask=torch.cat([word_mask.new_ones(queries.shape[:2]), word_mask], 1),
+            query_embeds=queries,
+            encoder_hidden_states=patches,
+            encoder_attention_mask=patches.new_ones(patches.shape[:2], dtype=torch.long),
+        ).last_hidden_state[:, : queries.shape[1]]
+        frames = read.new_zeros(*frame_mask.shape, *read.shape[1:])
+        frames[frame_mask] = read
+        return self.language_projection(self.tformer(frames, frame_mask, frame_seconds))
+
+    def forward(
+        self,
+        input_ids: Int[Tensor, "batch token"],
+        attention_mask: Int[Tensor, "batch token"],
+        visual: Float[Tensor, "media query text_hidden"] | None = None,
+        labels: Int[Tensor, "batch label"] | None = None,
+        likes: Float[Tensor, " batch"] | None = None,
+        tell_likes: bool = False,
+        **media: Any,
+    ) -> M3LOutput:
+        """One task on one batch: `labels` (caption tokens, -100 elsewhere) give `nll`; `likes` give `mse`.
+
+        `visual` are the features that `see` gave; else `media` are the arguments of `see`, or nothing when no
+        post of the batch has frames. For an encoder-decoder model `labels` belong to the decoder.
+        """
+        embeds, is_image = self._embed(input_ids, visual, media)
+        out = M3LOutput()
+        causal = self.config.use_decoder_only_language_model
+        states = (self._decode if causal else self._encode)(embeds, attention_mask)
+        if labels is not None:
+            out.nll = self._causal_nll(states, labels) if causal else self._seq2seq_nll(states, attention_mask, labels)
+        if likes is not None or tell_likes:
+            out.likes = self._likes(states, input_ids, is_image)
+            if likes is not None:
+                out.mse = F.mse_loss(out.likes, likes.float())
+        terms = [term for term in (out.nll, out.mse) if term is not None]
+        out.loss = torch.stack(terms).sum() if terms else None
+        return out
+
+    def name_words(
+        self,
+        visual: Float[Tensor, "media query text_hidden"],
+        words: Int[Tensor, "media label"],
+        weights: Float[Tensor, " vocabulary"],
+    ) -> Float[Tensor, ""]:
+        """Weighted cross-entropy of a caption's words, each told by the visual token of its stretch of the caption.
+
+        A warm-up for models without weights, as non-autoregressive decoding (arXiv 1711.02281) from the visual tokens
+        alone: the towers learn to see, in order, before the language model can read. `words` are padded with -100.
+        """
+        decoder = self.language_model.get_decoder()
+        norm = getattr(decoder, "norm", None) or decoder.final_layer_norm
+        logits = self.language_model.lm_head(norm(visual)).float().log_softmax(-1)
+        known, told = words != -100, words.clamp(min=0)
+        place = torch.arange(words.shape[1], device=words.device) * visual.shape[1] // known.sum(1, keepdim=True)
+        each = -logits[torch.arange(len(words))[:, None], place.clamp(max=visual.shape[1] - 1), told]
+        weight = weights[told] * known
+        return ((each * weight).sum(1) / weight.sum(1).clamp(min=1e-6)).mean()
+
+    @torch.no_grad()
+    def generate(
+        self,
+        input_ids: Int[Tensor, "batch token"],
+        attention_mask: Int[Tensor, "batch token"],
+        visual: Float[Tensor, "media query text_hidden"] | None = None,
+        media: dict[str, Tensor] | None = None,
+        **settings: Any,
+    ) -> Int[Tensor, "batch new"]:
+        """The new tokens of each row; `settings` are those of transformers' `generate`."""
+        embeds, _ = self._embed(input_ids, visual, media or {})
+        return self.language_model.generate(inputs_embeds=embeds, attention_mask=attention_mask, **settings)
+
+    def _embed(
+        self, input_ids: Tensor, visual: Tensor | None, media: dict[str, Tensor]
+    ) -> tuple[Float[Tensor, "batch token hidden"], Bool[Tensor, "batch token"]]:
+        if visual is None and media:
+            visual = self.see(**media)
+        embeds = self.get_input_embeddings()(input_ids)
+        is_image = input_ids == self.config.image_token_id
+        features = 0 if visual is None else visual.shape[0] * visual.shape[1]
+        if int(is_image.sum()) != features:
+            raise ValueError(f"{int(is_image.sum())} image tokens for {features} features")
+        if visual is not None:
+            embeds = embeds.masked_scatter(is_image[..., None], visual.to(embeds.dtype))
+        return embeds, is_image
+
+    def _decode(self, embeds: Tensor, mask: Tensor) -> Tensor:
+        return self.language_model.model(inputs_embeds=embeds, attention_mask=mask, use_cache=False).last_hidden_state
+
+    def _encode(self, embeds: Tensor, mask: Tensor) -> Tensor:
+        return self.language_model.get_encoder()(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
+
+    def _causal_nll(self, states: Tensor, labels: Tensor) -> Tensor:
+        told = labels[:, 1:] != -100  # logits only where there is a caption: the vocabulary is wide
+        logits = self.language_model.lm_head(states[:, :-1][told])
+        return F.cross_entropy(logits.float(), labels[:, 1:][told])
+
+    def _seq2seq_nll(self, states: Tensor, mask: Tensor, labels: Tensor) -> Tensor:
+        encoded = BaseModelOutput(last_hidden_state=states)
+        return self.language_model(encoder_outputs=encoded, attention_mask=mask, labels=labels, use_cache=False).loss
+
+    def _likes(self, states: Tensor, input_ids: Tensor, is_image: Tensor) -> Float[Tensor, " batch"]:
+        # In a causal model only the end has read everything; [MASK] stands there.
+        at = torch.eq(input_ids, int(self.config.mask_token_id or 0)).int().argmax(1)
+        text = states[torch.arange(len(states), device=states.device), at]
+        weight = is_image[..., None].to(states.dtype)
+        image = (states * weight).sum(1) / weight.sum(1).clamp(min=1)  # zero for a post without frames
+        dtype = next(self.likes_head.parameters()).dtype
+        return self.likes_head(torch.cat([text, image], -1).to(dtype)).squeeze(-1).float()

@@ -1,0 +1,85 @@
+"""The Temporal-Former: the Q-Former's own layers, reading every frame's query tokens and times instead of patches."""
+
+import copy
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from transformers import InstructBlipConfig, InstructBlipQFormerModel
+from transformers import initialization as init
+
+SHORTEST_S, LONGEST_S = 0.1, 1000.0  # periods of the Fourier features of time
+
+
+class TFormer(nn.Module):
+    """Fuses the query tokens of several frames into those of one: mean over frames + gate * Q-Former layers.
+
+    The gate starts at zero, so that at step 0 the output is the masked mean, and for one frame the frame itself
+    (method.md, section 3). It is a set function of (frame, seconds): the order of storage does not matter.
+    """
+
+    def __init__(self, config: InstructBlipConfig, layers: int, frequencies: int = 32):
+        super().__init__()
+        settings = copy.deepcopy(config.qformer_config)
+        hidden = settings.hidden_size
+        settings.update(
+            {
+                "num_hidden_layers": layers,
+                "cross_attention_frequency": 1,
+                "encoder_hidden_size": hidden,
+                "vocab_size": 1,
+                "max_position_embeddings": 1,
+            }
+        )
+        self.queries = nn.Parameter(torch.zeros(1, config.num_query_tokens, hidden))
+        self.layers = InstructBlipQFormerModel._from_config(settings)
+        self.frequencies = frequencies
+        self.time = nn.Linear(2 * frequencies, hidden)
+        self.gate = nn.Parameter(torch.zeros(hidden))
+        # There is no text here: dead weights would break DDP, which waits for every gradient.
+        for layer in self.layers.encoder.layer:
+            del layer.intermediate, layer.output
+        del self.layers.embeddings.word_embeddings, self.layers.embeddings.position_embeddings
+
+    @torch.no_grad()
+    def copy_from(self, qformer: InstructBlipQFormerModel, queries: Tensor) -> None:
+        """Start from the Q-Former's cross-attention layers and queries; fills only what no checkpoint has filled."""
+        init.copy_(self.queries, queries)
+        for name, parameter in self.layers.embeddings.layernorm.named_parameters():
+            init.copy_(parameter, qformer.embeddings.layernorm.get_parameter(name))
+        donors = [layer for layer in qformer.encoder.layer if layer.has_cross_attention]
+        for i, layer in enumerate(self.layers.encoder.layer):
+            donor = donors[min(i, len(donors) - 1)]
+            for name, parameter in layer.named_parameters():
+                # The donor's cross-attention reads patches of another width; its self-attention reads query tokens.
+                for part in ("key", "value"):
+                    name = name.replace(f"crossattention.attention.{part}", f"attention.attention.{part}")
+                init.copy_(parameter, donor.get_parameter(name))
+        init.zeros_(self.gate)
+
+    def forward(
+        self,
+        frames: Float[Tensor, "batch frame query hidden"],
+        mask: Bool[Tensor, "batch frame"],
+        seconds: Float[Tensor, "batch frame"],
+    ) -> Float[Tensor, "batch query hidden"]:
+        """Every row needs at least one frame whose mask is true."""
+        batch, _, query, _ = frames.shape
+        weight = mask[:, :, None, None].to(frames.dtype)
+        mean = (frames * weight).sum(1) / weight.sum(1)
+        timed = frames + self._time_features(seconds)[:, :, None]
+        fused = self.layers(
+            input_ids=None,
+            query_embeds=self.queries.expand(batch, -1, -1),
+            encoder_hidden_states=timed.flatten(1, 2),
+            encoder_attention_mask=mask.repeat_interleave(query, 1).long(),
+        ).last_hidden_state
+        return mean + self.gate * fused
+
+    def _time_features(self, seconds: Float[Tensor, "batch frame"]) -> Float[Tensor, "batch frame hidden"]:
+        # In float32 and not a buffer: a buffer would be cast to bf16 with the model and lose the seconds.
+        low, high = math.log10(SHORTEST_S), math.log10(LONGEST_S)
+        periods = torch.logspace(low, high, self.frequencies, device=seconds.device, dtype=torch.float32)
+        angle = seconds.float()[..., None] * (2 * math.pi / periods)
+        return self.time(torch.cat([angle.sin(), angle.cos()], -1).to(self.time.weight.dtype))

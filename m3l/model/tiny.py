@@ -1,0 +1,120 @@
+"""An InstructBLIP from nothing: a few million random weights and tokenizers learned from the posts themselves."""
+
+from collections.abc import Iterable
+
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import (
+    BertTokenizer,
+    BlipImageProcessor,
+    InstructBlipProcessor,
+    InstructBlipQFormerConfig,
+    InstructBlipVisionConfig,
+    LlamaConfig,
+    PreTrainedTokenizerFast,
+)
+
+from m3l.config import TinyModel
+from m3l.model.modeling import M3L, M3LConfig
+from m3l.prompts import MASK
+
+
+def tiny_processor(sizes: TinyModel, texts: Iterable[str]) -> InstructBlipProcessor:
+    """A processor whose two tokenizers know the words of `texts`."""
+    known = list(texts)
+    images = BlipImageProcessor(size={"height": sizes.image_size, "width": sizes.image_size})
+    text, words = _text_tokenizer(known, sizes.vocabulary), _qformer_tokenizer(known, sizes.vocabulary)
+    return InstructBlipProcessor(images, text, words, num_query_tokens=sizes.query_tokens)
+
+
+def tiny_model(
+    sizes: TinyModel, processor: InstructBlipProcessor, tformer_layers: int, head_hidden: int, seed: int
+) -> M3L:
+    """The model of the given sizes with a Llama language model, its weights drawn from the seed."""
+    torch.manual_seed(seed)
+    text, words = processor.tokenizer, processor.qformer_tokenizer
+    config = M3LConfig(
+        vision_config=InstructBlipVisionConfig(
+            hidden_size=sizes.vision_hidden,
+            intermediate_size=2 * sizes.vision_hidden,
+            num_hidden_layers=sizes.vision_layers,
+            num_attention_heads=sizes.heads,
+            image_size=sizes.image_size,
+            patch_size=sizes.patch_size,
+            initializer_range=sizes.vision_hidden**-0.5,
+        ),
+        qformer_config=InstructBlipQFormerConfig(
+            vocab_size=len(words),
+            hidden_size=sizes.qformer_hidden,
+            encoder_hidden_size=sizes.vision_hidden,
+            num_hidden_layers=sizes.qformer_layers,
+            num_attention_heads=sizes.heads,
+            intermediate_size=2 * sizes.qformer_hidden,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+            initializer_range=sizes.qformer_hidden**-0.5,
+        ),
+        text_config=LlamaConfig(
+            vocab_size=len(text),
+            hidden_size=sizes.text_hidden,
+            intermediate_size=2 * sizes.text_hidden,
+            num_hidden_layers=sizes.text_layers,
+            num_attention_heads=sizes.heads,
+            max_position_embeddings=512,
+            tie_word_embeddings=True,
+            initializer_range=sizes.text_hidden**-0.5,
+            bos_token_id=text.bos_token_id,
+            eos_token_id=text.eos_token_id,
+            pad_token_id=text.pad_token_id,
+        ),
+        num_query_tokens=sizes.query_tokens,
+        image_token_index=text.convert_tokens_to_ids("<image>"),
+        tformer_layers=tformer_layers,
+        head_hidden=head_hidden,
+        mask_token_id=text.convert_tokens_to_ids(MASK),
+        initializer_range=sizes.text_hidden**-0.5,
+    )
+    model = M3L(config)
+    # transformers starts the queries at zero, where all of them stay equal for ever.
+    torch.nn.init.normal_(model.query_tokens, std=0.02)
+    model.tformer.queries.data.copy_(model.query_tokens)
+    model.tformer.gate.data.fill_(sizes.tformer_gate)
+    return model
+
+
+def _text_tokenizer(texts: list[str], vocabulary: int) -> PreTrainedTokenizerFast:
+    tokenizer = Tokenizer(models.BPE())
+    # Digits stand alone, as in Llama's own: an hour or a count is then read the same wherever it stands.
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=False), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=["<unk>", "<s>", "</s>", "[PAD]"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    start = ("<s>", tokenizer.token_to_id("<s>"))
+    tokenizer.post_processor = processors.TemplateProcessing("<s> $A", special_tokens=[start])
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        pad_token="[PAD]",
+        model_max_length=512,
+    )
+    made.add_special_tokens({"mask_token": MASK})
+    return made
+
+
+def _qformer_tokenizer(texts: list[str], vocabulary: int) -> BertTokenizer:
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    trainer = trainers.WordPieceTrainer(vocab_size=vocabulary, show_progress=False, special_tokens=special)
+    tokenizer.train_from_iterator(texts, trainer)
+    return BertTokenizer(vocab=tokenizer.get_vocab(), model_max_length=512)

@@ -1,0 +1,66 @@
+"""Prompts: a post's visible fields inside a task's template, with the masked field left out."""
+
+import re
+
+from m3l.config import TaskConfig
+from m3l.records import Post
+
+MASK = "[MASK]"
+
+# Written so in a user's text these would act as tokens; a space inside makes them plain words.
+_SPECIAL = re.compile(r"\[(?=(?:MASK|PAD|CLS|SEP|UNK|DEC)\])|<(?=/?s>|unk>|pad>|image>|extra_id_|\|)", re.IGNORECASE)
+_SENTENCE = re.compile(r"( ?)\{\{(.*?)\}\}")
+_FIELD = re.compile(r"\{(\w+)\}")
+
+
+def fields(post: Post, hidden: tuple[str, ...] = ()) -> dict[str, str]:
+    """The visible fields of a post as a template names them; what is hidden or missing is absent."""
+    values = {
+        "username": post.username,
+        "company": post.company,
+        "date": f"{post.posted_at:%Y-%m-%d}",
+        "time": f"{post.posted_at:%H:%M:%S}",
+        "caption": post.caption,
+        "likes": None if post.likes is None else str(post.likes),
+    }
+    return {name: escape(value) for name, value in values.items() if value and name not in hidden}
+
+
+def escape(text: str) -> str:
+    """The text with every special token of the tokenizers broken apart, so that a user cannot inject one."""
+    return _SPECIAL.sub(lambda match: match.group() + " ", text)
+
+
+def render(task: TaskConfig, post: Post) -> str:
+    """The whole prompt of a task: its template, without the `{{sentences}}` that cannot be filled."""
+    values = fields(post, task.hidden)
+    return _SENTENCE.sub(lambda m: m[1] + _fill(m[2], values) if _can_fill(m[2], values) else "", task.template)
+
+
+def metadata(task: TaskConfig, post: Post) -> str:
+    """The visible fields without the template's instructions: what the retriever is asked with."""
+    return _filled(task.template, fields(post, task.hidden))
+
+
+def answer(task: TaskConfig, post: Post) -> str:
+    """What the task shall tell: the masked field as another task's prompt would show it; empty if it is missing."""
+    values = fields(post)
+    return " ".join(values[name] for name in task.hidden if name in values)
+
+
+def neutral(template: str, task: TaskConfig, post: Post) -> str:
+    """The text that a shared Q-Former reads: no caption, no likes, nor what the task masks, whatever is asked for."""
+    return _filled(template, fields(post, ("caption", "likes", *task.hidden)))
+
+
+def _filled(template: str, values: dict[str, str]) -> str:
+    found = [sentence for _, sentence in _SENTENCE.findall(template)]
+    return " ".join(_fill(sentence, values) for sentence in found if _can_fill(sentence, values))
+
+
+def _can_fill(sentence: str, values: dict[str, str]) -> bool:
+    return all(name in values for name in _FIELD.findall(sentence))
+
+
+def _fill(sentence: str, values: dict[str, str]) -> str:
+    return _FIELD.sub(lambda match: values[match[1]], sentence)

@@ -1,0 +1,179 @@
+"""The rows that travel between stages, and the Arrow schema of every folder on disk."""
+
+import hashlib
+from datetime import datetime
+from typing import Any, Literal
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+MediaKind = Literal["image", "gif", "video"]
+Split = Literal["train", "validation", "test_random", "test_accounts", "test_time"]
+
+
+class Record(BaseModel):
+    """A frozen row: `model_validate(row)` reads it, `model_dump()` writes it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Media(Record):
+    """One media file of a post; `duration_s` is None for images and GIFs."""
+
+    kind: MediaKind
+    url: str
+    thumbnail_url: str | None = None
+    duration_s: float | None = None
+
+    @property
+    def media_id(self) -> str:
+        return media_id(self.url)
+
+
+class Post(Record):
+    """A post; `likes` or `caption` is None where it is what the model shall tell."""
+
+    post_id: str
+    username: str
+    posted_at: datetime
+    company: str | None = None
+    caption: str | None = None
+    likes: int | None = None
+    media: tuple[Media, ...] = ()
+    split: Split | None = None
+
+
+class KeyFrame(Record):
+    """One encoded (JPEG) frame, `time_s` seconds after the first frame of its media file."""
+
+    time_s: float
+    image: bytes
+    width: int
+    height: int
+
+
+class MediaFrames(Record):
+    """The key frames of one media file in time order, or the reason why there are none."""
+
+    media_id: str
+    url: str
+    kind: MediaKind
+    duration_s: float | None = None
+    frames: tuple[KeyFrame, ...] = ()
+    error: str | None = None
+
+
+class ContextFrame(Record):
+    """A key frame that was retrieved for a post, with its similarity to the task's prompt."""
+
+    media_id: str
+    time_s: float
+    score: float
+    image: bytes
+
+
+class Context(Record):
+    """The frames that a model reads for one post and one task, in album and time order."""
+
+    post_id: str
+    task: str
+    frames: tuple[ContextFrame, ...] = ()
+    error: str | None = None
+
+
+class Example(Record):
+    """What a model reads at once: a post and the context of one task."""
+
+    post: Post
+    context: Context
+
+
+class ReadFrame(Record):
+    """A frame that a prediction read: which media file, when in it, how similar to the prompt."""
+
+    media_id: str
+    time_s: float
+    score: float
+
+
+class Prediction(Record):
+    """What the model says of a post: likes with an interval, a caption, the frames that it read."""
+
+    post_id: str
+    likes: float | None = None
+    likes_low: float | None = None
+    likes_high: float | None = None
+    caption: str | None = None
+    frames: tuple[ReadFrame, ...] = ()
+    error: str | None = None
+
+
+def media_id(url: str) -> str:
+    """The stable name of a media file: 16 hexadecimal digits of its URL's SHA-256."""
+    return hashlib.sha256(url.encode()).hexdigest()[:16]
+
+
+def to_table(records: "list[Any]", schema: pa.Schema) -> pa.Table:
+    """Records (or plain dictionaries) as an Arrow table of the given schema."""
+    rows = [r.model_dump() if isinstance(r, BaseModel) else r for r in records]
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+_MEDIA = pa.struct(
+    [
+        ("kind", pa.string()),
+        ("url", pa.string()),
+        ("thumbnail_url", pa.string()),
+        ("duration_s", pa.float64()),
+    ]
+)
+_KEY_FRAME = pa.struct(
+    [("time_s", pa.float64()), ("image", pa.binary()), ("width", pa.int32()), ("height", pa.int32())]
+)
+_CONTEXT_FRAME = pa.struct(
+    [("media_id", pa.string()), ("time_s", pa.float64()), ("score", pa.float32()), ("image", pa.binary())]
+)
+_READ_FRAME = pa.struct([("media_id", pa.string()), ("time_s", pa.float64()), ("score", pa.float32())])
+
+POSTS = pa.schema(
+    [
+        pa.field("post_id", pa.string(), nullable=False),
+        pa.field("username", pa.string(), nullable=False),
+        ("company", pa.string()),
+        pa.field("posted_at", pa.timestamp("ms", tz="UTC"), nullable=False),
+        ("caption", pa.string()),
+        ("likes", pa.int64()),
+        ("media", pa.list_(_MEDIA)),
+        ("split", pa.string()),
+    ]
+)
+REJECTED = pa.schema([("row", pa.int64()), ("id", pa.string()), ("reason", pa.string()), ("raw", pa.string())])
+KEYFRAMES = pa.schema(
+    [
+        pa.field("media_id", pa.string(), nullable=False),
+        ("url", pa.string()),
+        ("kind", pa.string()),
+        ("duration_s", pa.float64()),
+        ("frames", pa.list_(_KEY_FRAME)),
+        ("error", pa.string()),
+    ]
+)
+CONTEXT = pa.schema(
+    [
+        pa.field("post_id", pa.string(), nullable=False),
+        pa.field("task", pa.string(), nullable=False),
+        ("frames", pa.list_(_CONTEXT_FRAME)),
+        ("error", pa.string()),
+    ]
+)
+PREDICTIONS = pa.schema(
+    [
+        pa.field("post_id", pa.string(), nullable=False),
+        ("likes", pa.float64()),
+        ("likes_low", pa.float64()),
+        ("likes_high", pa.float64()),
+        ("caption", pa.string()),
+        ("frames", pa.list_(_READ_FRAME)),
+        ("error", pa.string()),
+    ]
+)

@@ -1,0 +1,103 @@
+"""The report's charts as SVG markup whose colours are the page's own, so that they follow light and dark."""
+
+import re
+from collections.abc import Sequence
+from io import StringIO
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from m3l.report.words import SPLITS, compact
+
+_INK, _SOFT, _LINE, _BAND = "#010101", "#020202", "#030303", "#040404"
+_SERIES = ["#100001", "#100002", "#100003", "#100004", "#100005", "#100006"]
+# What stands for a variable of style.css until the markup is written.
+_VARIABLES = {_INK: "--ink", _SOFT: "--soft", _LINE: "--line", _BAND: "--band"} | {
+    colour: f"--c{number}" for number, colour in enumerate(_SERIES)
+}
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "m3l",
+    "text.parse_math": False,
+    "font.size": 9,
+    "text.color": _SOFT,
+    "axes.labelcolor": _SOFT,
+    "axes.edgecolor": _LINE,
+    "xtick.color": _LINE,
+    "ytick.color": _LINE,
+    "xtick.labelcolor": _SOFT,
+    "ytick.labelcolor": _SOFT,
+    "xtick.minor.bottom": False,
+    "ytick.minor.left": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+}
+
+
+def scatter(points: Sequence[tuple[float, float, str]], noise_sd: float | None = None) -> str:
+    """Predicted over true likes on log axes (0 stands at 1), the diagonal, and one noise sd around it."""
+    true, told = (np.clip([point[axis] for point in points], 1, None) for axis in (0, 1))
+    split = np.array([point[2] for point in points])
+    ends = np.array([0.7, 1.5 * max(true.max(), told.max(), 10)])
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _canvas(4.6, 4.4)
+        if noise_sd:
+            low, high = ends * np.exp(-noise_sd), ends * np.exp(noise_sd)
+            axes.fill_between(ends, low, high, color=_BAND, linewidth=0, label="the noise of likes")
+        axes.plot(ends, ends, color=_SOFT, linewidth=0.8, zorder=1)
+        for name, colour in zip(dict.fromkeys(split), _SERIES * len(points), strict=False):
+            here, label = split == name, SPLITS.get(name, name)
+            axes.scatter(true[here], told[here], s=11, color=colour, alpha=0.55, linewidths=0, label=label)
+        axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends, aspect="equal")
+        axes.set(xlabel="true likes", ylabel="predicted likes")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(FuncFormatter(lambda value, _: compact(value)))
+        axes.legend(loc="upper left", fontsize=8.5, handletextpad=0.4, borderpad=0)
+        return _markup(figure)
+
+
+def curve(rows: Sequence[dict[str, float | None]], name: str, colour: int = 0) -> str:
+    """One loss over its steps, as it was and smoothed; an empty string where the log has fewer than two."""
+    known = [(row.get("step"), row.get(name)) for row in rows]
+    found = np.array([(s, v) for s, v in known if s is not None and v is not None and np.isfinite(v)])
+    if len(found) < 2:
+        return ""
+    step, loss = found.T
+    width = max(1, len(loss) // 20)
+    count = np.convolve(np.ones_like(loss), np.ones(width), "same")
+    smooth = np.convolve(loss, np.ones(width), "same") / count
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _canvas(3.3, 2.0)
+        if width > 1:
+            axes.plot(step, loss, color=_SERIES[colour % 6], linewidth=0.7, alpha=0.35)
+        axes.plot(step, smooth, color=_SERIES[colour % 6], linewidth=1.6)
+        low, high = np.percentile(loss, [0, 98])  # one early outlier shall not flatten the rest
+        axes.set(xlabel="step", ylim=(min(0, low), max(1.08 * high, low + 1e-6)))
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        return _markup(figure)
+
+
+def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure((width, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _markup(figure: Figure) -> str:
+    """An inline `<svg>`: no XML prologue, no metadata, no names that two charts would share."""
+    sink = StringIO()
+    figure.savefig(sink, format="svg", transparent=True)
+    svg = sink.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' id="[a-z][A-Za-z.]*_\d+"| xmlns(:xlink)?="[^"]*"', "", svg)
+    svg = re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", svg).replace("xlink:href", "href")
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg))
+    for colour, variable in _VARIABLES.items():
+        svg = svg.replace(colour, f"var({variable})")
+    return re.sub(r"\n\s*", "\n", svg)

@@ -1,0 +1,124 @@
+"""Folders of Parquet parts, local or `s3://`: written whole or not at all, read in a stream."""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+ROW_GROUP_BYTES = 2**18  # small, so that one row can be read without its neighbours
+
+
+def locate(path: str) -> tuple[pafs.FileSystem, str]:
+    """The filesystem of a local path or an `s3://` URI, and the path inside it."""
+    if "://" in path:
+        return pafs.FileSystem.from_uri(path)
+    return pafs.LocalFileSystem(), str(Path(path).expanduser().absolute())
+
+
+def parts(folder: str) -> list[str]:
+    """The Parquet parts of a folder in name order, as paths of its filesystem; empty if there is no folder."""
+    fs, root = locate(folder)
+    found = fs.get_file_info(pafs.FileSelector(root, allow_not_found=True))
+    return sorted(f.path for f in found if f.is_file and f.base_name.endswith(".parquet"))
+
+
+def write_part(table: pa.Table, folder: str, key: Iterable[str]) -> str:
+    """Write one part that is named by the ids which it holds, so that writing it again replaces it."""
+    fs, root = locate(folder)
+    fs.create_dir(root, recursive=True)
+    rows = max(1, ROW_GROUP_BYTES * table.num_rows // max(1, table.nbytes))
+    name = hashlib.sha256("\n".join(key).encode()).hexdigest()[:20]
+    target = f"{root}/part-{name}.parquet"
+    if isinstance(fs, pafs.LocalFileSystem):  # an object store shows a file only once it is whole
+        partial = f"{root}/.{name}-{uuid4().hex}"
+        pq.write_table(table, partial, filesystem=fs, row_group_size=rows)
+        fs.move(partial, target)
+    else:
+        pq.write_table(table, target, filesystem=fs, row_group_size=rows)
+    return target
+
+
+def read_rows(folder: str, columns: list[str] | None = None, batch_rows: int = 64) -> Iterator[dict[str, Any]]:
+    """The rows of a folder, a few at a time in memory."""
+    fs, _ = locate(folder)
+    for path in parts(folder):
+        with fs.open_input_file(path) as source:
+            for batch in pq.ParquetFile(source).iter_batches(batch_rows, columns=columns):
+                yield from batch.to_pylist()
+
+
+def read_column(folder: str, column: str) -> Iterator[str]:
+    """One column of a folder; no other column is read."""
+    return (row[column] for row in read_rows(folder, [column], batch_rows=65536))
+
+
+def count_rows(folder: str) -> int:
+    """Rows in a folder, from the footers alone."""
+    found = parts(folder)
+    return pads.dataset(found, filesystem=locate(folder)[0]).count_rows() if found else 0
+
+
+def write_text(path: str, text: str) -> None:
+    """Write a small text file, whole or not at all."""
+    fs, target = locate(path)
+    fs.create_dir(target.rsplit("/", 1)[0], recursive=True)
+    partial = target if not isinstance(fs, pafs.LocalFileSystem) else f"{target}.{uuid4().hex}"
+    with fs.open_output_stream(partial) as sink:
+        sink.write(text.encode())
+    if partial != target:
+        fs.move(partial, target)
+
+
+def read_text(path: str) -> str | None:
+    """The text of a small file, or None if there is none."""
+    fs, target = locate(path)
+    if fs.get_file_info(target).type != pafs.FileType.File:
+        return None
+    with fs.open_input_stream(target) as source:
+        return source.read().decode()
+
+
+def write_json(path: str, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: str) -> Any:
+    """The value of a JSON file, or None if there is none."""
+    text = read_text(path)
+    return None if text is None else json.loads(text)
+
+
+def download(folder: str, target: Path) -> Path:
+    """A local copy of a folder; a local folder is its own copy."""
+    fs, root = locate(folder)
+    if isinstance(fs, pafs.LocalFileSystem):
+        return Path(root)
+    pafs.copy_files(root, str(target), source_filesystem=fs)
+    return target
+
+
+def fetched(folder: str) -> Path:
+    """A folder as a local one that lasts as long as the process does."""
+    return download(folder, Path(tempfile.mkdtemp(prefix="m3l-")))
+
+
+def upload(source: Path, folder: str) -> None:
+    """Copy a local folder's files to a folder."""
+    fs, root = locate(folder)
+    fs.create_dir(root, recursive=True)
+    pafs.copy_files(str(source), root, destination_filesystem=fs)
+
+
+def copy(source: str, target: str) -> None:
+    """Copy one file between folders of any kind."""
+    (source_fs, source_path), (target_fs, target_path) = locate(source), locate(target)
+    target_fs.create_dir(target_path.rsplit("/", 1)[0], recursive=True)
+    pafs.copy_files(source_path, target_path, source_filesystem=source_fs, destination_filesystem=target_fs)

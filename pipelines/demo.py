@@ -1,0 +1,112 @@
+"""The whole way on one machine: this file is the picture of the architecture, one line an arrow."""
+
+import json
+import time
+from pathlib import Path
+
+import httpx
+from rich.table import Table
+
+from m3l import storage
+from m3l.config import Config, override
+from pipelines import corpus, evaluate, frames, ingest, retrieve, serve, train, train_retriever, tune
+from pipelines.session import connect
+from pipelines.stage import console
+from pipelines.watch import Clock
+
+
+def main(config: Config) -> None:
+    """Corpus, ingest, frames, retriever, retrieval, training, sweep, report, one live request: all through Ray."""
+    started, clock = time.monotonic(), Clock()
+    corpus_folder = config.paths.of("corpus")
+    config = override(
+        config,
+        {"paths.media_root": str(Path(corpus_folder).absolute()), "ingest.table": f"{corpus_folder}/table"},
+    )
+    with clock("ray"):
+        connect(config.ray)
+    with clock("corpus"):
+        corpus.main(config)
+    with clock("ingest"):
+        ingest.main(config)
+    with clock("frames"):
+        frames.main(config)
+    with clock("train_retriever"):
+        train_retriever.main(config)
+    with clock("retrieve"):
+        retrieve.main(config)
+    with clock("train"):
+        train.main(config)
+    with clock("tune"):
+        tune.main(config)
+    metrics = evaluate.main(config, {name: round(value, 1) for name, value in clock.seconds.items()})
+    with clock("serve"):
+        answer = _ask(config)
+    _show(config, metrics, answer, time.monotonic() - started)
+
+
+def _ask(config: Config) -> dict:
+    """One live request to the served bundle: a held-out video goes up, likes and a caption come back."""
+    folder = Path(config.paths.of("corpus"))
+    rows = storage.read_rows(config.paths.of("posts"))
+    post = next(r for r in rows if r["split"] == "test_random" and r["media"] and r["media"][0]["kind"] == "video"
+                and (folder / r["media"][0]["url"]).is_file())  # fmt: skip
+    path = folder / post["media"][0]["url"]
+    with serve.deployed(config) as url:
+        reply = httpx.post(
+            f"{url}/v1/simulate/upload",
+            data={
+                "username": post["username"],
+                "posted_at": post["posted_at"].isoformat(),
+                "caption": post["caption"],
+            },
+            files={"files": (path.name, path.read_bytes(), "video/mp4")},
+            timeout=config.serve.request_timeout_s,
+        )
+    reply.raise_for_status()
+    answer = reply.json()
+    storage.write_json(
+        f"{config.paths.of('report')}/live_answer.json",
+        {"asked": {**post, "posted_at": str(post["posted_at"])}, **answer},
+    )
+    return {"asked": post, **answer}
+
+
+def _show(config: Config, metrics: dict, answer: dict, seconds: float) -> None:
+    r2, captions, found = (
+        metrics["likes"]["r2_log1p"],
+        metrics["captions"],
+        metrics["retrieval"]["recall_at_10"],
+    )
+    table = Table(title="On held-out posts", title_justify="left", show_header=False)
+    rows = {
+        "likes, R2 on log1p": f"{_n(r2['model'])}   trees without the media {_n(r2['trees_metadata'])}, "
+        f"perfect knowledge {_n(r2.get('noise_floor'))}, this model without the media {_n(r2['model_without_media'])}",
+        "captions name what is shown": f"{_n(captions['subject_named']['model'])}   with another post's media "
+        f"{_n(captions['subject_named']['shuffled_media'])}",
+        "captions tell the order": _n(captions["order_right"]),
+        "recall@10 of relevant frames": f"{_n(found['model'])}   uniform {_n(found['uniform'])}",
+        "live request": f"likes {answer['likes']:,.0f} ({answer['likes_low']:,.0f} to {answer['likes_high']:,.0f}), "
+        f"truth {answer['asked']['likes']:,}; caption {json.dumps(answer['caption'], ensure_ascii=False)}",
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    console.print(table)
+    for name, path in (
+        ("report", f"{config.paths.of('report')}/index.html"),
+        ("metrics", f"{config.paths.of('report')}/metrics.json"),
+        ("bundle", config.paths.of("bundle")),
+        ("answer", f"{config.paths.of('report')}/live_answer.json"),
+    ):
+        console.print(f"{name:>8}: {path}", highlight=False)
+    console.print(f"{seconds / 60:.1f} minutes. Serve it: m3l serve {config.paths.of('bundle')}", highlight=False)
+
+
+def _n(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+if __name__ == "__main__":
+    from pipelines.cli import run
+
+    run(main)

@@ -1,0 +1,84 @@
+"""A table in the challenge's columns -> posts/, and rejected/ beside it: every row is in one of the two."""
+
+import time
+from collections import Counter, deque
+from itertools import islice
+from typing import Any
+
+import ray
+
+from m3l import storage
+from m3l.config import Config, ConfigError, IngestConfig
+from m3l.posts import Deduplicator, Rejected, TableError, check_columns, parse_row, read_table
+from m3l.records import POSTS, REJECTED, Post, to_table
+from pipelines.session import connect
+from pipelines.stage import Summary, claim, console, progress
+
+CHUNK_ROWS = 2000
+IN_FLIGHT = 8  # chunks between the reader and the writer: the driver's memory is bounded by them
+
+
+def main(config: Config) -> Summary:
+    """Parse `config.ingest.table`; post ids, dates, captions and media as records.Post, duplicates rejected."""
+    table, folder = config.ingest.table, config.paths.of("posts")
+    if not table:
+        raise ConfigError("ingest.table: name the table, e.g. `m3l ingest posts.xlsx runs/x/posts`")
+    chunks = read_table(table, CHUNK_ROWS)
+    first = next(chunks, [])
+    try:
+        check_columns(first[0] if first else {})
+    except TableError as error:
+        raise TableError(f"{table}: {error}") from None
+    claim(folder, {"seed": config.seed, "ingest": config.ingest.model_dump(mode="json")})
+    known = storage.read_json(f"{folder}/_summary.json")
+    if known:
+        console.print(f"[bold]ingest[/]: done before -> {folder}")
+        return Summary("ingest", folder, known["rows_in"], rows_before=known["rows_in"])
+    connect(config.ray)
+    summary, started = Summary("ingest", folder, 0), time.monotonic()
+    parse = ray.remote(num_cpus=0.5)(_parse)
+    with progress("ingest", None) as advance:
+        seen, waiting, row_number = Deduplicator(), deque[Any](), 0
+        pending = iter(_chain(first, chunks))
+        while True:
+            for rows in islice(pending, IN_FLIGHT - len(waiting)):
+                waiting.append((rows, row_number, parse.remote(rows, row_number, config.ingest, config.seed)))
+                row_number += len(rows)
+            if not waiting:
+                break
+            rows, number, parsed = waiting.popleft()
+            admitted = [
+                seen.admit(p, r, number + i) for i, (p, r) in enumerate(zip(ray.get(parsed), rows, strict=True))
+            ]
+            _write(admitted, folder, number, summary)
+            advance(len(rows))
+    summary.seconds = time.monotonic() - started
+    return summary.show()
+
+
+def _write(admitted: list[Post | Rejected], folder: str, number: int, summary: Summary) -> None:
+    posts = [item for item in admitted if isinstance(item, Post)]
+    rejected = [item for item in admitted if isinstance(item, Rejected)]
+    if posts:
+        storage.write_part(to_table(posts, POSTS), folder, [str(number)])
+    if rejected:
+        storage.write_part(to_table(rejected, REJECTED), f"{folder}/rejected", [str(number)])
+    summary.rows_in += len(admitted)
+    summary.rows_out += len(posts)
+    summary.errors += Counter(item.reason.split(":")[0] for item in rejected)
+
+
+def _parse(rows: list[dict[str, Any]], first: int, config: IngestConfig, seed: int) -> list[Post | Rejected]:
+    return [parse_row(row, first + i, config, seed) for i, row in enumerate(rows)]
+
+
+def _chain(first: list[Any], rest: Any) -> Any:
+    if first:
+        yield first
+    yield from rest
+
+
+if __name__ == "__main__":
+    from pipelines.cli import run
+
+    run(main)

@@ -1,0 +1,108 @@
+"""bundle/ + a table of posts -> predictions: likes and caption of every row, its id and its place kept."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import ray
+
+from m3l import storage
+from m3l.config import Config, ConfigError
+from m3l.export import write_table
+from m3l.media.keyframes import KeyFrameReader
+from m3l.posts import TableError, check_columns, parse_row, read_table
+from m3l.records import PREDICTIONS, Post, Prediction, to_table
+from m3l.simulate import Simulator
+from m3l.store import Store
+from pipelines.session import connect
+from pipelines.stage import Summary, actor, claim, todo, write
+
+CHUNK_ROWS = 2000
+BLOCK_POSTS = 16
+QUEUED = pa.schema([pa.field("row", pa.string()), ("id", pa.string()), ("post", pa.binary()), ("error", pa.string())])
+ANSWERED = pa.schema([pa.field("row", pa.string()), *PREDICTIONS])
+
+
+def main(config: Config) -> Summary:
+    """Predict every row of `predict.table` into `predict.out`: a .csv, .xlsx, .jsonl or .parquet file, or a folder."""
+    table, out = config.predict.table, config.predict.out
+    if not table or not out:
+        raise ConfigError("predict: name what to read and to write, `m3l predict BUNDLE POSTS OUT`")
+    folder = f"{out}.parts" if Path(out).suffix else out
+    claim(folder, {"bundle": config.paths.of("bundle"), "table": table})
+    queue = f"{folder}/queue"
+    for chunk in _queue(table, config):
+        storage.write_part(to_table(chunk, QUEUED), queue, [chunk[0]["row"]])
+    done = list(storage.read_column(folder, "row"))
+    summary = Summary("predict", folder, storage.count_rows(queue), rows_before=len(done))
+    connect(config.ray)
+    queued = ray.data.read_parquet(storage.parts(queue), filesystem=storage.locate(queue)[0])
+    answered = (
+        todo(queued, "row", done)
+        .repartition(target_num_rows_per_block=BLOCK_POSTS)
+        .map_batches(
+            actor(Answer, config),
+            batch_format="pyarrow",
+            batch_size=None,
+            num_cpus=config.ray.model_cpus,
+            num_gpus=config.ray.model_gpus or None,
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=config.ray.predict_workers),
+        )
+    )
+    write(answered, folder, ANSWERED, "row", summary)
+    if out != folder:
+        write_table(_in_order(folder), out)
+    return summary.show()
+
+
+class Answer:
+    """A Ray Data actor: reads the media and asks the Simulator, a block of posts at a time."""
+
+    def __init__(self, config: Config):
+        self.simulator = Simulator.load(config.paths.of("bundle"))
+        self.read = KeyFrameReader(config.media, config.paths.media_root)
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        rows = block.to_pylist()
+        posts = [Post.model_validate_json(row["post"]) for row in rows if row["post"]]
+        media = [[self.read(item) for item in post.media] for post in posts]
+        told = iter(self.simulator.simulate(posts, media) if posts else [])
+        answers = [next(told) if r["post"] else Prediction(post_id=r["id"], error=r["error"]) for r in rows]
+        return to_table([{"row": r["row"], **a.model_dump()} for r, a in zip(rows, answers, strict=True)], ANSWERED)
+
+
+def _queue(table: str, config: Config) -> Iterator[list[dict[str, Any]]]:
+    number = 0
+    for chunk in read_table(table, CHUNK_ROWS):
+        if number == 0:
+            try:
+                check_columns(chunk[0])
+            except TableError as error:
+                raise TableError(f"{table}: {error}") from None
+        yield [_queued(row, number + i, config) for i, row in enumerate(chunk)]
+        number += len(chunk)
+
+
+def _queued(row: dict[str, Any], number: int, config: Config) -> dict[str, Any]:
+    parsed = parse_row(row, number, config.ingest, config.seed)
+    queued: dict[str, Any] = {"row": f"{number:010d}", "id": None, "post": None, "error": None}
+    if isinstance(parsed, Post):
+        return queued | {"id": parsed.post_id, "post": parsed.model_dump_json().encode()}
+    return queued | {"id": parsed.id or "", "error": f"rejected: {parsed.reason}"}
+
+
+def _in_order(folder: str) -> Iterator[dict[str, Any]]:
+    answered = Store(folder, "row")
+    for row in sorted(answered.keys()):
+        told = answered[row][0]
+        yield {
+            "id": told["post_id"],
+            **{n: told[n] for n in ("likes", "likes_low", "likes_high", "caption", "error")},
+        }
+
+
+if __name__ == "__main__":
+    from pipelines.cli import run
+
+    run(main)

@@ -1,0 +1,35 @@
+"""Connecting to Ray: the cluster that is there, else a local one that listens on loopback alone."""
+
+import logging
+import os
+
+# Small manifests: the second Parquet reader ignores the blocks asked for and starts 32 actors a read.
+os.environ.setdefault("RAY_DATA_USE_DATASOURCE_V2", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import ray
+from ray.data import DataContext
+
+from m3l.config import RayConfig
+
+NO_PROGRESS_S = 300  # a stage that yields nothing for so long is stuck, and says so
+
+
+def connect(config: RayConfig) -> None:
+    """Connect this process to Ray once; a job or `config.address` names the cluster, else one is started here."""
+    if ray.is_initialized():
+        return
+    address = config.address or os.environ.get("RAY_ADDRESS")
+    # Workers' chatter goes to their log files; what they raise reaches the driver all the same.
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
+    if address:
+        ray.init(address=address, **quiet)
+    else:
+        # The dashboard stays on: Tune frees the resources of a finished trial through its API.
+        ray.init(address="local", num_cpus=config.num_cpus, include_dashboard=True, **quiet)
+    context = DataContext.get_current()
+    context.execution_no_progress_timeout_s = NO_PROGRESS_S
+    context.enable_progress_bars = False  # `stage.py` shows one bar that counts rows
+    for noisy in ("ray.data", "ray.train", "ray.tune"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)

@@ -1,0 +1,152 @@
+"""One data stage: rows through Ray Data into a folder of parts, safe to run again, with a bar and a summary."""
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+from ray.data import Dataset
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from m3l import storage
+from m3l.config import ConfigError
+
+SETTINGS = "_settings.json"
+console = Console(stderr=True)
+
+
+@dataclass
+class Summary:
+    """What a stage did: rows that were there before, rows made now, errors by kind, seconds."""
+
+    stage: str
+    folder: str
+    rows_in: int
+    rows_before: int = 0
+    rows_out: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+
+    def show(self) -> "Summary":
+        """Print the summary's lines and keep them beside the rows."""
+        rate = self.rows_out / self.seconds if self.seconds else 0.0
+        before = f" (+ {self.rows_before:,} that were done)" if self.rows_before else ""
+        console.print(
+            f"[bold]{self.stage}[/]: {self.rows_in:,} rows in, {self.rows_out:,} out{before}, "
+            f"{self.seconds:.1f} s, {rate:,.1f} rows/s -> {self.folder}"
+        )
+        for kind, count in self.errors.most_common():
+            console.print(f"  {count:,} x {kind}", highlight=False)
+        storage.write_json(f"{self.folder}/_summary.json", vars(self) | {"errors": dict(self.errors)})
+        return self
+
+
+class Parts:
+    """A Ray Data sink: writes each block as one part and passes on only what the summary counts."""
+
+    def __init__(self, folder: str, schema: pa.Schema, key: str):
+        self.folder, self.schema, self.key = folder, schema, key
+
+    def __call__(self, block: pa.Table) -> pa.Table:
+        table = block.select(self.schema.names).cast(self.schema)
+        keys = table[self.key].to_pylist()
+        storage.write_part(table, self.folder, keys)
+        errors = table["error"].to_pylist() if "error" in table.column_names else [None] * len(keys)
+        return pa.table({"error": pa.array([e and e.split(":")[0] for e in errors], pa.string())})
+
+
+def claim(folder: str, settings: dict[str, Any]) -> None:
+    """Say which settings fill a folder; ConfigError if other settings have filled it already."""
+    known = storage.read_json(f"{folder}/{SETTINGS}")
+    if known is None:
+        storage.write_json(f"{folder}/{SETTINGS}", settings)
+    elif known != settings:
+        changed = sorted(k for k in known.keys() | settings.keys() if known.get(k) != settings.get(k))
+        raise ConfigError(f"{folder} was made with other settings ({', '.join(changed)}): remove it or name another")
+
+
+def todo(rows: Dataset, key: str, done: Iterable[str]) -> Dataset:
+    """The rows whose key is not done yet; workers share one array of 8-byte hashes."""
+    hashes = np.sort(np.fromiter((_hash(value) for value in done), np.int64))
+    if not len(hashes):
+        return rows
+    shared = ray.put(hashes)
+
+    def fresh(block: pa.Table) -> pa.Table:
+        known = np.isin([_hash(value) for value in block[key].to_pylist()], ray.get(shared))
+        return block.filter(pa.array(~known))
+
+    return rows.map_batches(fresh, batch_format="pyarrow", batch_size=None, zero_copy_batch=True)
+
+
+def write(rows: Dataset, folder: str, schema: pa.Schema, key: str, summary: Summary) -> Summary:
+    """Run the data set into the folder's parts; only counts come back to the driver."""
+    started = time.monotonic()
+    sink = Parts(folder, schema, key)
+    counts = rows.map_batches(sink, batch_format="pyarrow", batch_size=None, zero_copy_batch=True)
+    with progress(summary.stage, summary.rows_in - summary.rows_before) as advance:
+        for batch in counts.iter_batches(batch_size=None, batch_format="pyarrow"):
+            summary.rows_out += batch.num_rows
+            summary.errors.update(e for e in batch["error"].to_pylist() if e)
+            advance(batch.num_rows)
+    summary.seconds = time.monotonic() - started
+    return summary
+
+
+def actor(kind: type, *args: Any) -> type:
+    """A Ray Data actor class with its arguments inside: passed from outside, Ray logs an error for each pool."""
+
+    class Bound(kind):
+        def __init__(self) -> None:
+            super().__init__(*args)
+
+    Bound.__name__ = Bound.__qualname__ = kind.__name__
+    return Bound
+
+
+class progress:
+    """A progress bar in a terminal, a line now and then elsewhere: `with progress(title, total) as advance:`."""
+
+    def __init__(self, title: str, total: int | None):
+        self.title, self.total, self.done, self.shown = title, total, 0, time.monotonic()
+        columns = (
+            TextColumn("{task.description:>16}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        self.bar = Progress(*columns, console=console, disable=not console.is_terminal)
+
+    def __enter__(self) -> "progress":
+        self.bar.start()
+        self.task = self.bar.add_task(self.title, total=self.total, note="")
+        return self
+
+    def __call__(self, steps: int = 1, note: str = "") -> None:
+        self.done += steps
+        self.bar.update(self.task, advance=steps, note=note)
+        if not console.is_terminal and time.monotonic() - self.shown > 10:
+            self.shown = time.monotonic()
+            console.print(f"  {self.title}: {self.done:,} of {self.total or '?':,} {note}", highlight=False)
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)

@@ -1,0 +1,95 @@
+"""Watching a Ray Train run from the driver: a bar that follows rank 0, and its curve of losses at the end."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from pipelines.stage import progress
+
+
+class Log:
+    """What rank 0 says of its steps; kept small: one point for every `every` steps."""
+
+    def __init__(self, every: int):
+        self.every, self.step = max(1, every), 0
+        self.points: list[dict[str, float]] = []
+        self.pending: list[dict[str, float]] = []
+        self.final: dict[str, float] = {}
+
+    def add(self, step: int, values: dict[str, float]) -> None:
+        self.step = step
+        self.pending.append(values)
+        if len(self.pending) >= self.every:
+            self.flush()
+
+    def flush(self) -> None:
+        names = {name for values in self.pending for name in values}
+        told = {n: [v[n] for v in self.pending if n in v] for n in sorted(names)}
+        if told:
+            self.points.append({"step": self.step, **{n: sum(v) / len(v) for n, v in told.items()}})
+        self.pending = []
+
+    def now(self) -> tuple[int, str]:
+        last = self.points[-1] if self.points else {}
+        return self.step, "  ".join(f"{n} {v:.3f}" for n, v in last.items() if n != "step")
+
+    def finish(self, values: dict[str, float]) -> None:
+        self.final = values
+
+    def result(self) -> tuple[dict[str, float], list[dict[str, float]]]:
+        self.flush()
+        return self.final, self.points
+
+
+def watched(title: str, steps: int, fit: Callable[[Any], Any]) -> tuple[dict[str, float], list[dict[str, float]]]:
+    """Run `fit(log)` to its end under a progress bar; returns what rank 0 finished with, and its curve.
+
+    Raises what `fit` raises.
+    """
+    log = ray.remote(num_cpus=0)(Log).remote(steps // 100)
+    failure: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            fit(log)
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    with progress(title, steps) as advance:
+        shown = 0
+        while thread.is_alive():
+            thread.join(1.0)
+            step, note = ray.get(log.now.remote())
+            advance(step - shown, note)
+            shown = step
+    if failure:
+        raise failure[0]
+    return ray.get(log.result.remote())
+
+
+def run_folder(folder: str) -> str:
+    """Where Ray Train keeps the state of the runs that fill a folder."""
+    return folder + "/_ray" if "://" in folder else str(Path(folder).absolute() / "_ray")
+
+
+class Clock:
+    """Seconds of each named stage: `with clock("train"):`."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def __call__(self, name: str) -> "Clock":
+        self.name = name
+        return self
+
+    def __enter__(self) -> None:
+        self.started = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds[self.name] = self.seconds.get(self.name, 0.0) + time.monotonic() - self.started

@@ -1,0 +1,161 @@
+// What a stranger wrote reaches the page as text and never as markup: textContent alone.
+
+const $ = (id) => document.getElementById(id);
+const form = $("form"), drop = $("drop"), picker = $("files"), previews = $("previews");
+const count = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
+let chosen = []; // [{ file, url, view }]
+
+function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+// ---- choosing files
+
+function choose(files) {
+  for (const file of files) {
+    const url = URL.createObjectURL(file);
+    const moving = file.type.startsWith("video/");
+    const view = element(moving ? "video" : "img", { src: url, title: file.name });
+    if (moving) Object.assign(view, { muted: true, playsInline: true, preload: "metadata" });
+    chosen.push({ file, url, view });
+  }
+  show();
+}
+
+function show() {
+  previews.replaceChildren(...chosen.map((item) => {
+    const remove = element("button", { type: "button", textContent: "×", ariaLabel: `Remove ${item.file.name}` });
+    remove.addEventListener("click", (event) => {
+      event.preventDefault(); // the label would open the file dialogue
+      chosen = chosen.filter((other) => other !== item);
+      URL.revokeObjectURL(item.url);
+      show();
+    });
+    return element("li", {}, item.view, remove);
+  }));
+}
+
+picker.addEventListener("change", () => { choose(picker.files); picker.value = ""; });
+for (const type of ["dragenter", "dragover"])
+  document.addEventListener(type, (event) => { event.preventDefault(); drop.classList.add("over"); });
+for (const type of ["dragleave", "drop"])
+  document.addEventListener(type, (event) => {
+    event.preventDefault();
+    if (type === "drop" || !event.relatedTarget) drop.classList.remove("over");
+  });
+document.addEventListener("drop", (event) => choose(event.dataTransfer.files));
+document.addEventListener("paste", (event) => choose(event.clipboardData.files));
+
+// ---- asking
+
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  if (!form.reportValidity()) return;
+  $("send").disabled = true;
+  $("send").textContent = "Looking …";
+  try {
+    const response = await fetch("v1/simulate/upload", { method: "POST", body: body(), headers: headers() });
+    const said = await response.json().catch(() => ({ detail: `HTTP ${response.status}` }));
+    if (response.ok) answer(said);
+    else refuse(said.detail, response.status);
+  } catch {
+    refuse("The service cannot be reached.");
+  }
+  $("send").disabled = false;
+  $("send").textContent = "Predict";
+});
+
+function body() {
+  const data = new FormData();
+  for (const name of ["username", "company", "caption", "likes"]) {
+    const value = form.elements[name].value.trim();
+    if (value) data.append(name, value);
+  }
+  data.append("posted_at", new Date(form.elements.posted_at.value).toISOString());
+  for (const { file } of chosen) data.append("files", file);
+  return data;
+}
+
+function headers() {
+  const key = form.elements.key.value || sessionStorage.getItem("key");
+  return key ? { Authorization: `Bearer ${key}` } : {};
+}
+
+function refuse(detail, status) {
+  if (status === 401) {
+    sessionStorage.removeItem("key");
+    $("key").hidden = false;
+    form.elements.key.focus();
+  }
+  $("refusal").textContent = status === 401 ? "This service asks for a key." : detail;
+  present("refusal", "told");
+}
+
+// ---- showing the answer
+
+function answer(said) {
+  if (form.elements.key.value) sessionStorage.setItem("key", form.elements.key.value);
+  $("likes").textContent = count.format(said.likes);
+  $("low").textContent = count.format(said.likes_low);
+  $("high").textContent = count.format(said.likes_high);
+  $("dot").style.left = `${(100 * (said.likes - said.likes_low)) / (said.likes_high - said.likes_low || 1)}%`;
+  $("caption").textContent = said.caption || "(nothing was written)";
+  const files = [...new Set(said.frames.map((frame) => frame.media_id))];
+  const wrong = said.media_errors.map((item) => element("li", { textContent: `${item.name}: ${item.error.replace(/^\w+: /, "")}` }));
+  const without = said.frames.length ? [] : [element("li", { textContent: "No media was read: this answer rests on the account, the time and the words." })];
+  $("media").replaceChildren(...files.map((id) => film(said.frames.filter((frame) => frame.media_id === id))));
+  $("notes").replaceChildren(...without, ...wrong);
+  present("told", "refusal");
+}
+
+function film(frames) {
+  frames.sort((a, b) => a.time_s - b.time_s);
+  const scores = frames.map((frame) => frame.score), worst = Math.min(...scores), best = Math.max(...scores);
+  const cells = frames.map((frame) => element("li", { title: `similarity ${frame.score.toFixed(3)}` },
+    element("img", { src: frame.image, alt: `frame at ${clock(frame.time_s)}` }),
+    element("small", { textContent: frames.length > 1 ? clock(frame.time_s) : "" })));
+  const strip = element("ul", { className: frames.length > 1 ? "strip" : "strip single" }, ...cells);
+  if (frames.length === 1) return element("figure", {}, strip);
+
+  const end = length(frames);
+  const marks = frames.map((frame) => {
+    const mark = element("i", { title: clock(frame.time_s) });
+    mark.style.left = `${(100 * frame.time_s) / end}%`;
+    mark.style.height = `${30 + (70 * (frame.score - worst)) / (best - worst || 1)}%`;
+    return mark;
+  });
+  const line = element("div", { className: "line", ariaHidden: "true" }, ...marks,
+    element("span", { textContent: clock(0) }), element("span", { textContent: clock(end) }));
+  cells.forEach((cell, i) => {
+    for (const part of [cell, marks[i]]) {
+      part.addEventListener("pointerenter", () => { cell.classList.add("on"); marks[i].classList.add("on"); });
+      part.addEventListener("pointerleave", () => { cell.classList.remove("on"); marks[i].classList.remove("on"); });
+    }
+  });
+  const caption = element("figcaption", { textContent: `${frames.length} frames; the higher the mark, the closer to the post` });
+  return element("figure", {}, caption, line, strip);
+}
+
+// How long the file runs: the browser knows it of a video that it can play, else the last frame says.
+function length(frames) {
+  const last = frames.at(-1).time_s;
+  const known = chosen.map(({ view }) => view.duration).filter((s) => Number.isFinite(s) && s >= last);
+  return chosen.length === 1 && known.length ? known[0] : last || 1;
+}
+
+function clock(seconds) {
+  const minutes = Math.floor(seconds / 60), rest = (seconds % 60).toFixed(1);
+  return minutes ? `${minutes}:${rest.padStart(4, "0")}` : `${rest} s`;
+}
+
+function present(shown, hidden) {
+  $(shown).hidden = false;
+  $(hidden).hidden = true;
+  $("answer").hidden = false;
+  if (innerWidth < 900) $("answer").scrollIntoView({ block: "start" });
+}
+
+const now = new Date();
+form.elements.posted_at.value = new Date(now - now.getTimezoneOffset() * 60000).toISOString().slice(0, 16);

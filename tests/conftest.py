@@ -1,0 +1,44 @@
+"""Shapes in signatures are checked while tests run; a tiny InstructBLIP that every test may read."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from jaxtyping import install_import_hook
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for tensors this small, threads cost more than they give
+
+# Here, because a module that is imported earlier would carry no checks.
+install_import_hook(["m3l.model", "m3l.batch", "m3l.training", "m3l.tasks", "m3l.retriever"], "beartype.beartype")
+
+
+@pytest.fixture(scope="session")
+def processor() -> Any:
+    """The processor of `TINY`; read it only."""
+    from .m3l.made import TINY, WORDS
+    from m3l.model.build import build_processor
+
+    return build_processor(TINY.model, WORDS)
+
+
+@pytest.fixture(scope="session")
+def model(processor: Any) -> Any:
+    """The model of `TINY` at step 0, in evaluation mode; read it only."""
+    from .m3l.made import TINY
+    from m3l.model.build import build_model
+
+    return build_model(TINY.model, processor, seed=0).eval()
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[None]:
+    """One Ray of our own for every test that needs it, as `m3l` would start it."""
+    import ray
+
+    from m3l.config import RayConfig
+    from pipelines.session import connect
+
+    connect(RayConfig())
+    yield
+    ray.shutdown()

@@ -1,0 +1,76 @@
+"""A set of timed frames becomes the tokens of one frame."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+
+from m3l.model.tformer import TFormer
+
+Q, HIDDEN = 4, 32
+SECONDS = torch.tensor([[0.0, 1.5, 4.0], [0.0, 0.5, 0.0]])
+MASK = torch.tensor([[True, True, True], [True, True, False]])
+
+
+@pytest.fixture
+def tformer(model: Any) -> TFormer:
+    """One whose gate is open."""
+    made: TFormer = copy.deepcopy(model.tformer)
+    torch.manual_seed(1)
+    torch.nn.init.normal_(made.gate)
+    return made
+
+
+@pytest.fixture
+def frames() -> torch.Tensor:
+    return torch.randn(2, 3, Q, HIDDEN, generator=torch.Generator().manual_seed(0))
+
+
+def test_it_starts_as_the_mean_of_the_real_frames(model: Any, frames: torch.Tensor) -> None:
+    fused = model.tformer(frames, MASK, SECONDS)
+    torch.testing.assert_close(fused[0], frames[0].mean(0))
+    torch.testing.assert_close(fused[1], frames[1, :2].mean(0))
+    assert (model.tformer(frames[:, :1], MASK[:, :1], SECONDS[:, :1]) == frames[:, 0]).all()
+
+
+def test_padded_frames_do_not_matter(tformer: TFormer, frames: torch.Tensor) -> None:
+    other, later = frames.clone(), SECONDS.clone()
+    other[1, 2], later[1, 2] = 9.0, 77.0
+    torch.testing.assert_close(tformer(other, MASK, later), tformer(frames, MASK, SECONDS), atol=1e-6, rtol=0)
+    alone = tformer(frames[1:, :2], MASK[1:, :2], SECONDS[1:, :2])
+    torch.testing.assert_close(tformer(frames, MASK, SECONDS)[1:], alone, atol=1e-5, rtol=0)
+
+
+def test_the_order_of_storage_does_not_matter(tformer: TFormer, frames: torch.Tensor) -> None:
+    order = [2, 0, 1]
+    shuffled = tformer(frames[:, order], MASK[:, order], SECONDS[:, order])
+    torch.testing.assert_close(shuffled, tformer(frames, MASK, SECONDS), atol=1e-5, rtol=0)
+
+
+def test_when_a_frame_was_seen_matters(tformer: TFormer, frames: torch.Tensor) -> None:
+    told = tformer(frames, MASK, SECONDS)
+    assert (tformer(frames, MASK, SECONDS[:, [1, 0, 2]]) - told).abs().max() > 1e-3
+
+
+def test_bf16_keeps_the_seconds(tformer: TFormer) -> None:
+    half = tformer.bfloat16()
+    features = half._time_features(torch.tensor([[600.0, 600.5]]))
+    assert features.dtype == torch.bfloat16
+    assert (features[0, 0] - features[0, 1]).abs().max() > 0.05
+
+
+def test_its_layers_are_the_q_formers_own(model: Any) -> None:
+    donor = next(layer for layer in model.qformer.encoder.layer if layer.has_cross_attention)
+    for layer in model.tformer.layers.encoder.layer:
+        torch.testing.assert_close(layer.attention.attention.query.weight, donor.attention.attention.query.weight)
+        torch.testing.assert_close(
+            layer.crossattention.attention.key.weight, donor.attention.attention.key.weight, rtol=0, atol=0
+        )
+        torch.testing.assert_close(layer.output_query.dense.weight, donor.output_query.dense.weight)
+    torch.testing.assert_close(model.tformer.queries, model.query_tokens)
+
+
+def test_no_weight_is_dead(tformer: TFormer, frames: torch.Tensor) -> None:
+    tformer(frames, MASK, SECONDS).square().sum().backward()
+    assert not [name for name, p in tformer.named_parameters() if p.grad is None]

@@ -1,0 +1,105 @@
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from m3l import baselines
+from m3l.metrics import r2_log1p
+from m3l.records import Media, Post
+
+START = datetime(2019, 1, 1, tzinfo=UTC)
+
+
+def post(number: int, username: str = "a", likes: int | None = 1, **known: object) -> Post:
+    when = START + timedelta(hours=5 * number)
+    return Post(**{"post_id": str(number), "username": username, "likes": likes, "posted_at": when} | known)
+
+
+@pytest.fixture(scope="module")
+def posts() -> list[Post]:
+    """Likes made of account, hour and one word of the caption, with a little noise."""
+    rng, made = np.random.default_rng(0), []
+    for number in range(700):
+        account, sale = int(rng.integers(6)), bool(rng.random() < 0.5)
+        hour = (START + timedelta(hours=5 * number)).hour
+        log = 3 + 0.6 * account + 0.5 * np.cos((hour - 19) / 24 * 2 * np.pi) + 0.6 * sale + rng.normal(0, 0.2)
+        caption = f"Our {'SALE' if sale else 'news'} is here! #brand{account} 🎉\n<mention>"
+        media = [Media(kind="video", url=f"{number}.mp4", duration_s=4.5)]
+        likes = round(np.expm1(log))
+        made.append(post(number, f"brand{account}", likes, company="x", caption=caption, media=media))
+    return made
+
+
+@pytest.fixture(scope="module")
+def trees(posts: list[Post]) -> baselines.MetadataTrees:
+    return baselines.MetadataTrees().fit(posts[:500])
+
+
+def test_account_median_falls_back_to_all_posts() -> None:
+    rows = [post(0, "a", 1), post(1, "a", 3), post(2, "a", 100), post(3, "b", 7), post(4, "b", None)]
+    fitted = baselines.AccountMedian().fit(rows)
+    assert fitted.predict([post(9, "a"), post(9, "b"), post(9, "stranger")]).tolist() == [3, 7, 5]
+    assert baselines.Mean().fit(rows).predict(rows[:2]).tolist() == [27.75, 27.75]
+
+
+def test_trees_beat_mean_and_account_median(posts: list[Post], trees: baselines.MetadataTrees) -> None:
+    test = posts[500:]
+    true = np.array([p.likes for p in test], dtype=float)
+    scores = [
+        r2_log1p(true, fitted.predict(test)) or 0
+        for fitted in (baselines.Mean().fit(posts[:500]), baselines.AccountMedian().fit(posts[:500]), trees)
+    ]
+    assert scores == sorted(scores)
+    assert scores[2] > 0.9 > scores[1] + 0.05
+
+
+def test_a_posts_own_likes_are_never_read(posts: list[Post], trees: baselines.MetadataTrees) -> None:
+    test = posts[490:520]  # some were trained on: then, too, only the earlier posts may speak
+    blind = [p.model_copy(update={"likes": None}) for p in test]
+    loud = [p.model_copy(update={"likes": 10**6}) for p in test]
+    assert (trees.predict(blind) == trees.predict(loud)).all()
+    assert "likes" not in baselines.features(test)
+
+
+def test_the_past_holds_only_earlier_posts() -> None:
+    rows = [post(2, "a", 7), post(0, "a", 1), post(1, "b", 3), post(0, "c", 9), post(0, "a", 1)]
+    frame = baselines.features(rows)
+    past = baselines._before(frame, baselines._running(frame, np.array([7.0, 1, 3, 9, 1])))
+    assert past["past_posts"].fillna(0).tolist() == [2, 0, 0, 0, 0]
+    assert past["past_mean"].tolist()[0] == 1
+    assert past["past_day"].tolist()[0] == pytest.approx(10 / 24)
+
+
+def test_trees_repeat_themselves(posts: list[Post], trees: baselines.MetadataTrees) -> None:
+    again = baselines.MetadataTrees().fit(posts[:500])
+    assert (again.predict(posts[500:]) == trees.predict(posts[500:])).all()
+
+
+def test_trees_answer_for_posts_that_say_little(trees: baselines.MetadataTrees) -> None:
+    told = trees.predict([post(900, "stranger"), post(901, "brand1", caption="")])
+    assert np.isfinite(told).all() and (told >= 0).all()
+    assert trees.predict([]).shape == (0,)
+    few = baselines.MetadataTrees().fit([post(n, "a", 10 * n) for n in range(3)])
+    assert np.isfinite(few.predict([post(5)])).all()
+
+
+def test_features_count_what_the_caption_holds(posts: list[Post]) -> None:
+    row = baselines.features([posts[0]]).iloc[0]
+    counted = "hashtags", "mentions", "emoji", "questions", "exclamations", "newlines", "videos", "duration_s"
+    assert [row[name] for name in counted] == [1, 1, 1, 0, 1, 1, 1, 4.5]
+    assert baselines.features([post(0)]).iloc[0].isna()["words"]
+
+
+def test_nearest_caption() -> None:
+    rows = [post(n, u, caption=f"{u}{n}") for n, u in [(0, "a"), (4, "a"), (6, "b"), (9, "a")]]
+    fitted = baselines.NearestCaption().fit([*rows, post(5, "a", caption=None)])
+    asked = [post(5, "a"), post(4, "a"), post(5, "b"), post(8, "stranger"), post(99, "b")]
+    assert fitted.predict(asked) == ["a4", "a0", "a4", "a9", "b6"]
+
+
+@pytest.mark.parametrize("kind", [baselines.Mean, baselines.AccountMedian, baselines.MetadataTrees])
+def test_nothing_to_learn_from_is_an_error(kind: type) -> None:
+    with pytest.raises(ValueError, match="no training post has likes"):
+        kind().fit([post(0, likes=None)])
+    with pytest.raises(ValueError, match="no training post has a caption"):
+        baselines.NearestCaption().fit([post(0)])

@@ -1,0 +1,247 @@
+import json
+import random
+from collections import Counter
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from m3l.config import IngestConfig
+from m3l.posts import Deduplicator, Rejected, TableError, check_columns, parse_row, read_table
+from m3l.records import POSTS, REJECTED, Post, to_table
+
+CONFIG = IngestConfig()
+PHOTO = (
+    "[Photo(previewUrl='https://pbs.twimg.com/media/E?name=small', fullUrl='https://pbs.twimg.com/media/E?name=large')]"
+)
+ROW = {
+    "id": "0012",
+    "date": "2020-12-12 00:47:00",
+    "likes": "57",
+    "content": "Tea &amp; toast ☕\n\n<mention> <hyperlink>",
+    "username": "TimHortonsPH",
+    "media": PHOTO,
+    "inferred company": "tim hortons",
+}
+
+
+def post(**cells: Any) -> Post:
+    parsed = parse_row(ROW | cells, 1, CONFIG)
+    assert isinstance(parsed, Post), parsed
+    return parsed
+
+
+def reason(**cells: Any) -> str:
+    parsed = parse_row(ROW | cells, 7, CONFIG)
+    assert isinstance(parsed, Rejected), parsed
+    assert parsed.row == 7
+    return parsed.reason
+
+
+def test_a_row_of_the_challenge_is_a_post() -> None:
+    parsed = post()
+    assert parsed.post_id == "0012"
+    assert parsed.posted_at == datetime(2020, 12, 12, 0, 47, tzinfo=UTC)
+    assert (parsed.username, parsed.company, parsed.likes) == ("TimHortonsPH", "tim hortons", 57)
+    assert parsed.caption == ROW["content"]
+    assert [m.kind for m in parsed.media] == ["image"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "post_id"),
+    [
+        (12, "12"),
+        (12.0, "12"),
+        ("12.0", "12.0"),
+        ("0012", "0012"),
+        (Decimal("12"), "12"),
+        (2**62 + 1, str(2**62 + 1)),
+    ],
+)
+def test_ids_are_kept_as_text(cell: object, post_id: str) -> None:
+    assert post(id=cell).post_id == post_id
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "2020-12-12 00:47:00",
+        " 2020-12-12T00:47:00Z ",
+        "2020-12-12T02:47:00+02:00",
+        "2020-12-12 00:47:00.000123456+00:00",
+        datetime(2020, 12, 12, 0, 47, 0, 900),
+        datetime(2020, 12, 11, 19, 47, tzinfo=timezone(timedelta(hours=-5))),
+        pd.Timestamp("2020-12-12 00:47:00.000000001"),
+    ],
+)
+def test_dates_become_utc(cell: object) -> None:
+    assert post(date=cell).posted_at == datetime(2020, 12, 12, 0, 47, tzinfo=UTC)
+    assert type(post(date=cell).posted_at) is datetime
+    assert post(date=date(2020, 12, 12)).posted_at == datetime(2020, 12, 12, tzinfo=UTC)
+
+
+def test_what_the_model_shall_tell_may_be_absent() -> None:
+    for absent in (None, "", " ", float("nan")):
+        assert post(likes=absent).likes is None
+        assert post(content=absent).caption is None
+    row = {name: cell for name, cell in ROW.items() if name != "likes"}
+    assert isinstance(parse_row(row, 1, CONFIG), Post)
+    assert (post(likes="12.0").likes, post(likes=0).likes, post(likes="-0").likes) == (12, 0, 0)
+    assert post(media="").media == ()
+    assert post(**{"inferred company": " "}).company is None
+    assert post(content="\0 a\0b \x07").caption == " a\0b "
+
+
+@pytest.mark.parametrize(
+    ("cells", "why"),
+    [
+        ({"id": ""}, "no id"),
+        ({"id": None}, "no id"),
+        ({"id": 1.2e18}, "bad id: 1.2e+18 has lost digits, store ids as text"),
+        ({"username": " "}, "no username"),
+        ({"username": ["a"]}, "bad username: ['a']"),
+        ({"date": ""}, "no date"),
+        ({"date": pd.NaT}, "no date"),
+        ({"date": "2020-13-12 00:47:00"}, "bad date: '2020-13-12 00:47:00'"),
+        ({"date": "yesterday"}, "bad date: 'yesterday'"),
+        ({"date": 43811.03}, "bad date: '43811.03'"),
+        ({"date": "0001-01-01T00:00:00+14:00"}, "bad date: '0001-01-01T00:00:00+14:00'"),
+        ({"likes": "-3"}, "negative likes"),
+        ({"likes": -3}, "negative likes"),
+        ({"likes": 3.5}, "bad likes: '3.5'"),
+        ({"likes": "nan"}, "bad likes: 'nan'"),
+        ({"likes": float("inf")}, "bad likes: 'inf'"),
+        ({"likes": "1,234"}, "bad likes: '1,234'"),
+        ({"likes": True}, "bad likes: True"),
+        ({"likes": "9" * 19}, "bad likes: '9999999999999999999'"),
+        ({"split": "dev"}, "bad split: 'dev'"),
+        ({"content": "caf\udce9"}, "not UTF-8: content"),
+        ({"media": "[Poll()]"}, "bad media: an expression that is not media, Call"),
+        ({"media": "x" * 200_000}, "bad media: 200,000 characters"),
+    ],
+)
+def test_a_row_that_is_no_post_says_why(cells: dict[str, Any], why: str) -> None:
+    assert reason(**cells) == why
+
+
+def test_a_rejected_row_is_kept_as_it_stood() -> None:
+    rejected = parse_row(ROW | {"likes": "-1", "content": "\udce9" + "é" * 5000}, 3, CONFIG)
+    assert isinstance(rejected, Rejected)
+    assert rejected.raw.startswith('{"id":"0012","date":"2020-12-12 00:47:00","likes":"-1","content":"?éé')
+    assert len(rejected.raw) == 2000
+    assert to_table([rejected], REJECTED).num_rows == 1
+
+
+def test_a_split_is_kept_or_drawn_from_seed_and_id() -> None:
+    assert post(split="test_time").split == "test_time"
+    assert post(split="test_time", likes=None).split == "test_time"
+    assert post(likes=None).split is None  # it can train nothing
+    assert post(content="").split is None
+    drawn = [parse_row(ROW | {"id": n}, n, CONFIG, seed=1) for n in range(4000)]
+    assert drawn == [parse_row(ROW | {"id": n}, n, CONFIG, seed=1) for n in range(4000)]
+    shares = Counter(p.split for p in drawn if isinstance(p, Post))
+    assert shares["test_random"] == pytest.approx(400, abs=60)
+    assert shares["validation"] == pytest.approx(200, abs=45)
+    assert shares["train"] == 4000 - shares["test_random"] - shares["validation"]
+    other = [parse_row(ROW | {"id": n}, n, CONFIG, seed=2) for n in range(100)]
+    assert other != drawn[:100]
+
+
+def test_the_first_of_an_id_wins() -> None:
+    unique = Deduplicator()
+    rows = [ROW, ROW | {"likes": "x"}, ROW | {"id": "12"}, ROW]
+    parsed = [unique.admit(parse_row(row, n, CONFIG), row, n) for n, row in enumerate(rows)]
+    assert [getattr(p, "reason", "post") for p in parsed] == [
+        "post",
+        "bad likes: 'x'",
+        "post",
+        "duplicate id",
+    ]
+    assert isinstance(parsed[3], Rejected) and (parsed[3].row, parsed[3].id) == (3, "0012")
+
+
+def test_column_names_are_matched_loosely() -> None:
+    check_columns([" ID", "Date", "CAPTION", "username ", "Media", "Company"])
+    row = {" ID": 1, "Date": "2020-12-12", "CAPTION": "a", "username ": "b", "Media": "", "Company": "c"}
+    parsed = parse_row(row, 1, CONFIG)
+    assert isinstance(parsed, Post) and (parsed.caption, parsed.company) == ("a", "c")
+    both = parse_row(ROW | {"company": "other"}, 1, CONFIG)
+    assert isinstance(both, Post) and both.company == "tim hortons"
+
+
+def test_missing_columns_are_named_in_one_line() -> None:
+    with pytest.raises(
+        TableError, match=r"^missing column 'date', 'media', 'likes' or 'content': found 'id', 'username'$"
+    ):
+        check_columns(["id", "username"])
+    with pytest.raises(TableError, match="more than one column 'id'"):
+        check_columns([*ROW, "ID "])
+
+
+def test_rows_in_are_posts_and_rejected_whatever_the_cells_hold() -> None:
+    dice = random.Random(11)
+    odd: list[Any] = [
+        None,
+        "",
+        "nan",
+        "\0",
+        "\ud800",
+        "9" * 5000,
+        b"x",
+        10**30,
+        10**5000,
+        1e308,
+        float("nan"),
+        True,
+    ]
+    odd += [
+        [],
+        [[]],
+        {},
+        {"a": {}},
+        [None],
+        object(),
+        1j,
+        Decimal("NaN"),
+        Decimal("1E+99999"),
+        timedelta(1),
+        ROW,
+    ]
+    odd += [pd.NaT, pd.NA, date.min, datetime.max, datetime.max.replace(tzinfo=timezone(timedelta(hours=-9)))]
+    odd += [[{"type": 3}], [{"type": "photo", "url": pd.NA}], [{"type": "video", "variants": [3]}]]
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    odd += [deep, [{"type": deep}], [{"type": "gif", "variants": [{"url": "a.mp4", "contentType": deep}]}]]
+    unique, kinds, count = Deduplicator(), Counter[str](), 4000
+    everything = []
+    for number in range(count):
+        row: dict[str, Any] = ROW | {"id": str(dice.randrange(3000))}
+        for name in dice.sample([*ROW, "split", "other"], dice.randrange(3)):
+            row[name] = dice.choice(odd)
+        if dice.random() < 0.02:
+            row.pop(dice.choice(list(row)))
+        parsed = unique.admit(parse_row(row, number, CONFIG), row, number)
+        kinds["post" if isinstance(parsed, Post) else parsed.reason.split(":")[0]] += 1
+        everything.append(parsed)
+    posts = to_table([p for p in everything if isinstance(p, Post)], POSTS)
+    rejected = to_table([p for p in everything if isinstance(p, Rejected)], REJECTED)
+    assert posts.num_rows + rejected.num_rows == count
+    assert kinds["post"] > 1000 and kinds["duplicate id"] > 100 and kinds["bad media"] > 100
+
+
+def test_from_file_to_posts(tmp_path: Path) -> None:
+    lines = [ROW | {"id": n, "media": [{"type": "photo", "fullUrl": "a.jpg"}]} for n in range(5)]
+    (tmp_path / "posts.jsonl").write_text("\n".join(map(json.dumps, [*lines, lines[0]])) + "\n{broken")
+    unique = Deduplicator()
+    rows = [row for chunk in read_table(str(tmp_path / "posts.jsonl"), 2) for row in chunk]
+    check_columns(rows[0])
+    parsed = [unique.admit(parse_row(row, n, CONFIG), row, n) for n, row in enumerate(rows)]
+    assert [type(p) for p in parsed] == [Post] * 5 + [Rejected] * 2
+    assert [p.reason for p in parsed if isinstance(p, Rejected)] == [
+        "duplicate id",
+        "bad row: not a JSON object: {broken",
+    ]

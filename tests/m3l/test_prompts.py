@@ -1,0 +1,84 @@
+"""A prompt tells everything but what it asks for."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from m3l.config import Config, TaskConfig
+from m3l.prompts import MASK, answer, escape, fields, metadata, neutral, render
+from m3l.records import Post
+
+CONTENT, BEHAVIOUR = Config().tasks
+POST = Post(
+    post_id="1",
+    username="MayoClinic",
+    posted_at=datetime(2020, 7, 19, 0, 7, tzinfo=UTC),
+    caption="Do it safely",
+    likes=78,
+)
+
+
+def test_the_prompts_are_the_decks() -> None:
+    assert render(CONTENT, POST).endswith(
+        "Now given the image,\nUsername is MayoClinic., Release Date is 2020-07-19, Release Time is 00:07:00, "
+        "Likes received is 78.\nPredicted Caption: [MASK]"
+    )
+    assert render(BEHAVIOUR, POST).endswith(
+        "Release Time is 00:07:00, Caption is Do it safely.\nPredicted Number of likes : [MASK]"
+    )
+
+
+def test_what_is_masked_is_never_told() -> None:
+    for tell in (render, metadata):
+        assert "Do it safely" not in tell(CONTENT, POST)
+        assert "78" not in tell(BEHAVIOUR, POST)
+    greedy = "{{Caption is {caption}.}} {{Likes received is {likes}.}} {{Username is {username}.}}"
+    assert neutral(greedy, CONTENT, POST) == neutral(greedy, BEHAVIOUR, POST) == "Username is MayoClinic."
+    who = TaskConfig(name="who", masked="username", head="caption", template="[MASK]")
+    assert neutral(greedy, who, POST) == ""
+
+
+def test_a_missing_field_leaves_its_sentence_out() -> None:
+    bare = POST.model_copy(update={"caption": None, "likes": None})
+    assert metadata(CONTENT, bare) == metadata(BEHAVIOUR, bare)
+    assert "None" not in render(CONTENT, bare) + render(BEHAVIOUR, bare)
+    assert "Likes received" not in render(CONTENT, bare)
+    assert "Likes received is 0." in render(CONTENT, POST.model_copy(update={"likes": 0}))
+
+
+def test_the_answer_is_what_another_prompt_shows() -> None:
+    told = {
+        masked: answer(TaskConfig(name="t", masked=masked, head="caption", template=MASK), POST)
+        for masked in ("username", "company", "posted_at", "caption", "likes")
+    }
+    assert told == {
+        "username": "MayoClinic",
+        "company": "",
+        "posted_at": "2020-07-19 00:07:00",
+        "caption": "Do it safely",
+        "likes": "78",
+    }
+
+
+def test_a_masked_release_hides_date_and_time() -> None:
+    when = TaskConfig(name="when", masked="posted_at", head="caption", template="{{By {username}.}} When: [MASK]")
+    assert {"date", "time"}.isdisjoint(fields(POST, when.hidden))
+    assert render(when, POST) == "By MayoClinic. When: [MASK]"
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["[MASK]", "[mask]", "[PAD]", "[CLS]", "[SEP]", "[DEC]", "<image>", "</s>", "<s>", "<unk>", "<pad>", "<extra_id_0>",
+     "<|im_end|>", "<<s>s>", "[[MASK]MASK]"],
+)  # fmt: skip
+def test_a_users_text_holds_no_special_token(token: str) -> None:
+    post = POST.model_copy(update={"caption": f"a{token}b", "username": token})
+    assert token not in metadata(BEHAVIOUR, post) + answer(CONTENT, post)
+    assert render(BEHAVIOUR, post).count(MASK) == 1
+    assert escape(escape(token)) == escape(token)
+
+
+def test_a_users_text_is_no_template() -> None:
+    sly = POST.model_copy(update={"username": "{likes} {{Likes received is {likes}.}}"})
+    assert "78" not in render(BEHAVIOUR, sly)
+    assert escape("5 < 6 [sic] <hyperlink> {date}") == "5 < 6 [sic] <hyperlink> {date}"

@@ -1,0 +1,59 @@
+"""One row by its key, without reading its neighbours."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from m3l import storage, store
+from m3l.store import Store, open_store, permutation
+
+HEAVY = storage.ROW_GROUP_BYTES
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> str:
+    """Two parts; each row fills a row group, and each key has two rows that stand together."""
+    for part in (0, 1):
+        keys = [f"{part}{key}" for key in "abcdefgh"]
+        rows = [{"key": key, "task": task, "body": task.encode() * HEAVY} for key in keys for task in "xy"]
+        storage.write_part(pa.Table.from_pylist(rows), str(tmp_path / "rows"), keys)
+    return str(tmp_path / "rows")
+
+
+def test_the_rows_of_a_key_come_in_their_order(folder: str) -> None:
+    known = Store(folder, "key")
+    assert len(known) == len(known.keys()) == 16
+    for key in ("0a", "1h", "0d"):
+        assert [(row["key"], row["task"], row["body"][:1]) for row in known[key]] == [
+            (key, "x", b"x"),
+            (key, "y", b"y"),
+        ]
+
+
+def test_a_key_that_is_not_there(folder: str) -> None:
+    known = Store(folder, "key")
+    assert "2a" not in known and "1a" in known
+    assert known.get("2a") == []
+    with pytest.raises(KeyError):
+        known["2a"]
+    assert len(Store(f"{folder}/absent", "key")) == 0
+
+
+def test_memory_stays_bounded(folder: str) -> None:
+    known = Store(folder, "key")
+    for key in known.keys():
+        assert len(known[key]) == 2
+        assert len(known._groups) <= store.CACHED_GROUPS
+
+
+def test_one_process_indexes_a_folder_once(folder: str) -> None:
+    assert open_store(folder, "key") is open_store(folder, "key")
+
+
+def test_an_epochs_order_is_of_the_seed_alone() -> None:
+    first = permutation(50, seed=3, epoch=0)
+    assert sorted(first) == list(range(50))
+    assert (first == permutation(50, seed=3, epoch=0)).all()
+    assert (first != permutation(50, seed=3, epoch=1)).any()
+    assert (first != permutation(50, seed=4, epoch=0)).any()

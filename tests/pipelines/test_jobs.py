@@ -1,0 +1,105 @@
+"""Verbs as jobs on a running Ray that asks for a token."""
+
+import contextlib
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from m3l import storage
+
+ROOT = Path(__file__).parents[2]
+RAY = [sys.executable, "-m", "ray.scripts.scripts"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """A head node of its own, started as `cluster.yaml` starts it; ended by its own process."""
+    home = tmp_path_factory.mktemp("ray")
+    port, dashboard = free_port(), free_port()
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+    command = [*RAY, "start", "--head", "--block", f"--port={port}", f"--dashboard-port={dashboard}"]
+    options = ["--num-cpus=4", "--dashboard-host=127.0.0.1", f"--temp-dir={home}", "--object-store-memory=200000000"]
+    head = subprocess.Popen(
+        [*command, *options, "--node-ip-address=127.0.0.1"],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    url = f"http://127.0.0.1:{dashboard}"
+    try:
+        wait_until_answering(url, environment["RAY_AUTH_TOKEN"], head)
+        yield url, environment
+    finally:
+        end(head.pid)
+
+
+def wait_until_answering(url: str, token: str, head: subprocess.Popen) -> None:
+    for _ in range(120):
+        assert head.poll() is None, "ray start ended early"
+        try:
+            if httpx.get(f"{url}/api/jobs/", headers={"Authorization": f"Bearer {token}"}).status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.5)
+    raise TimeoutError("the dashboard did not answer")
+
+
+def end(pid: int) -> None:
+    """End a process and those that it started, by their pids."""
+    started = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    for process in started:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    for process in psutil.wait_procs(started, timeout=10)[1]:
+        process.kill()
+
+
+def submit(cluster, verb: str, *arguments: str) -> subprocess.CompletedProcess:
+    url, environment = cluster
+    command = [*RAY, "job", "submit", "--address", url, "--working-dir", ".", "--", "python", "-m", f"pipelines.{verb}"]
+    return subprocess.run(
+        [*command, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False
+    )
+
+
+def test_the_job_api_is_closed_without_the_token(cluster):
+    assert httpx.get(f"{cluster[0]}/api/jobs/").status_code == 401
+
+
+def test_verbs_run_as_jobs_one_after_the_other(cluster, tmp_path):
+    run = f"paths.run={tmp_path}"
+    corpus = submit(cluster, "corpus", "--config", "tiny", "--posts", "12", run)
+    assert corpus.returncode == 0, corpus.stdout + corpus.stderr
+    ingest = submit(cluster, "ingest", f"{tmp_path}/corpus/table", f"{tmp_path}/posts", run)
+    assert ingest.returncode == 0, ingest.stdout + ingest.stderr
+    frames = submit(cluster, "frames", "--config", "tiny", run, f"paths.media_root={tmp_path}/corpus")
+    assert frames.returncode == 0, frames.stdout + frames.stderr
+    assert storage.count_rows(f"{tmp_path}/posts") == 12
+    assert storage.count_rows(f"{tmp_path}/keyframes") >= 12
+
+
+def test_a_mistyped_field_fails_the_job_with_one_line(cluster):
+    job = submit(cluster, "frames", "media.strides=1")
+    assert job.returncode != 0
+    assert "m3l: media.strides: no such field" in job.stdout + job.stderr

@@ -1,0 +1,81 @@
+"""What the Guard lets through to the application behind it, and how it refuses."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+
+from m3l.config import ServeConfig
+from serve_app.guard import Guard, digest
+
+JSON = {"content-type": "application/json"}
+
+
+async def hello(scope: Scope, receive: Receive, send: Send) -> None:
+    await PlainTextResponse("hello")(scope, receive, send)
+
+
+async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+    await asyncio.sleep(0.3)
+    await hello(scope, receive, send)
+
+
+async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+    raise RuntimeError("the secret of this house")
+
+
+def ask(app: Guard, *headers: dict[str, str], path: str = "/v1/simulate") -> list[httpx.Response]:
+    """The answers to one request for each of the headers, all sent at once."""
+
+    async def all_at_once() -> list[httpx.Response]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://m3l") as client:
+            return await asyncio.gather(*(client.post(path, content=b"{}", headers=JSON | h) for h in headers))
+
+    return asyncio.run(all_at_once())
+
+
+def statuses(responses: list[httpx.Response]) -> list[int]:
+    return [response.status_code for response in responses]
+
+
+def test_with_a_key_set_every_request_needs_it():
+    guard = Guard(hello, ServeConfig(), digest("sésame"))
+    given: list[dict[Any, Any]] = [
+        {},
+        {"authorization": "Bearer wrong"},
+        {"authorization": "Basic sésame".encode()},
+        {"authorization": "Bearer sésame".encode("latin-1")},
+        {"x-api-key": "sésame".encode("latin-1")},
+    ]
+    responses = ask(guard, *given)
+    assert statuses(responses) == [401, 401, 401, 200, 200]
+    assert responses[0].headers["www-authenticate"] == "Bearer"
+    assert responses[0].headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("path", ["/", "/v2/health/live", "/openapi.json"])
+def test_health_and_page_need_no_key(path):
+    assert statuses(ask(Guard(hello, ServeConfig(), digest("key")), {}, path=path)) == [200]
+
+
+def test_beyond_its_places_it_says_when_to_come_back_and_frees_them():
+    guard = Guard(slow, ServeConfig(max_ongoing_requests=1, max_queued_requests=1))
+    responses = ask(guard, {}, {}, {})
+    assert statuses(responses) == [200, 200, 429]
+    assert int(responses[2].headers["retry-after"]) > 0
+    assert statuses(ask(guard, {})) == [200]
+
+
+def test_what_takes_too_long_is_refused_and_gives_its_place_back():
+    guard = Guard(slow, ServeConfig(request_timeout_s=0.05))
+    assert statuses(ask(guard, {})) == [504]
+    assert guard.open == 0
+
+
+def test_a_mistake_of_ours_tells_nothing_of_the_inside():
+    (response,) = ask(Guard(broken, ServeConfig()), {})
+    assert response.status_code == 500
+    assert "secret" not in response.text and response.json()["title"] == "Internal Server Error"
