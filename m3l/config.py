@@ -155,7 +155,7 @@ class TrainConfig(Section):
 
     schedule: Literal["alternate", "joint"] = "alternate"
     cut: float = Field(50.0, ge=0, le=100)  # THRESHOLD > cut trains the caption, else the likes
-    nll_weight: float = Field(1.0, ge=0)  # of `joint`
+    nll_weight: float = Field(1.0, ge=0)
     mse_weight: float = Field(1.0, ge=0)
     workers: int = Field(2, ge=1)
     strategy: Literal["ddp"] = "ddp"
@@ -177,7 +177,7 @@ class TuneConfig(Section):
 
     space: dict[str, list[Any]] = {
         "train.cut": [35.0, 50.0, 65.0],
-        "retriever.bce_weight": [0.1, 0.5],
+        "train.mse_weight": [0.5, 1.0, 2.0],
     }
     trials: int = Field(4, ge=1)
     search: Literal["grid", "random", "optuna"] = "random"

@@ -2,8 +2,8 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from m3l.parallel import spread
 from m3l.records import Example
 from m3l.tasks import draw_task
 
-Stage = Literal["words", "tasks"]
+Row = Mapping[str, Example]  # a post as each task sees it: task name -> Example
 
 
 class StepLoss(nn.Module):
@@ -66,19 +66,17 @@ class Learner:
         self.random = np.random.default_rng((seed, 1 + rank))
         self.causal = model.config.use_decoder_only_language_model
 
-    def step(self, examples: Sequence[Example]) -> dict[str, float]:
-        """One optimiser step on this rank's examples; returns its losses by name."""
+    def step(self, rows: Sequence[Row]) -> dict[str, float]:
+        """One optimiser step on this rank's rows; returns its losses by name."""
         self.net.train()
-        names, arguments = self._words(examples) if self.done < self.warmup_steps else self._masked(examples)
+        names, arguments = self._words(rows) if self.done < self.warmup_steps else self._masked(rows)
         for group in self.optimiser.param_groups:
             group["lr"] = self.config.lr * learning_rate(
                 self.done, self.warmup_steps, self.steps, self.config.warmup_share
             )
         losses = self.net(*_to(arguments, self.device))
         weights = {"nll": self.config.nll_weight, "mse": self.config.mse_weight}
-        total = sum(
-            (weights.get(n, 1.0) if len(names) > 1 else 1.0) * loss for n, loss in zip(names, losses, strict=True)
-        )
+        total = sum(weights.get(name, 1.0) * loss for name, loss in zip(names, losses, strict=True))
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
         nn.utils.clip_grad_norm_(self.trainable, self.config.clip_norm)
@@ -87,51 +85,60 @@ class Learner:
         return {name: loss.item() for name, loss in zip(names, losses, strict=True)}
 
     @torch.no_grad()
-    def evaluate(self, examples: Sequence[Example], batch_size: int = 32) -> dict[str, float]:
-        """The mean loss of each head over the examples, with all of their frames."""
+    def evaluate(self, rows: Sequence[Row], batch_size: int = 32) -> dict[str, float]:
+        """The mean loss of each head over the rows, with all of their frames."""
         self.model.eval()
-        sums, rows = Counter[str](), Counter[str]()
-        for start in range(0, len(examples), batch_size):
-            batch = examples[start : start + batch_size]
+        sums, told = Counter[str](), Counter[str]()
+        for start in range(0, len(rows), batch_size):
             for task in self.tasks:
+                batch = [row[task.name] for row in rows[start : start + batch_size]]
                 media = self.collator.media(batch, task)
                 arguments = {**self.collator.training(batch, task, self.causal), **media}
                 sums[_loss_name(task)] += self.model(**_to(arguments, self.device)).loss.item() * len(batch)
-                rows[_loss_name(task)] += len(batch)
-        return {name: total / rows[name] for name, total in sums.items()}
+                told[_loss_name(task)] += len(batch)
+        return {name: total / told[name] for name, total in sums.items()}
 
-    def _words(self, examples: Sequence[Example]) -> tuple[list[str], tuple[Any, ...]]:
+    def _words(self, rows: Sequence[Row]) -> tuple[list[str], tuple[Any, ...]]:
         task = next(t for t in self.tasks if t.head == "caption")
-        seen = [e for e in self._thinned(examples, self.config.warmup_frames, 0.0) if e.context.frames]
+        examples = [self._thin(row[task.name], self.config.warmup_frames, 0.0) for row in rows]
+        seen = [example for example in examples if example.context.frames]
         if not seen:  # every rank must take part in the step
             return ["words"], ({}, None, [self.collator.training(examples, task, self.causal)])
         return ["words"], (self.collator.media(seen, task), self.collator.words_of(seen, task), [])
 
-    def _masked(self, examples: Sequence[Example]) -> tuple[list[str], tuple[Any, ...]]:
+    def _masked(self, rows: Sequence[Row]) -> tuple[list[str], tuple[Any, ...]]:
         if self.config.schedule == "joint":
             tasks = list(self.tasks)
         else:
             tasks = [draw_task(self.tasks, self.done, self.seed, self.config.cut)]
-        examples = self._thinned(examples, self.config.frames, self.config.media_dropout)
+        draws = self.random.integers(2**32, size=len(rows))  # of the frames: the same for every task of a row
+        read = [
+            [
+                self._thin(row[task.name], self.config.frames, self.config.media_dropout, int(draw))
+                for row, draw in zip(rows, draws, strict=True)
+            ]
+            for task in tasks
+        ]
         names = [_loss_name(task) for task in tasks]
-        batches = [self.collator.training(examples, task, self.causal) for task in tasks]
-        texts = [[self.collator.qformer_text(example, task) for example in examples] for task in tasks]
-        if all(text == texts[0] for text in texts):
-            return names, (self.collator.media(examples, tasks[0]), None, batches)
-        # One task's text may hold another's answer: each batch then brings its own media.
-        own = [{**batch, **self.collator.media(examples, t)} for batch, t in zip(batches, tasks, strict=True)]
-        return names, ({}, None, own)
+        batches = [self.collator.training(examples, t, self.causal) for examples, t in zip(read, tasks, strict=True)]
+        seen = [
+            [(e.context.frames, self.collator.qformer_text(e, t)) for e in examples]
+            for examples, t in zip(read, tasks, strict=True)
+        ]
+        if all(each == seen[0] for each in seen):
+            return names, (self.collator.media(read[0], tasks[0]), None, batches)
+        # A task that retrieved other frames, or reads another text, brings its own.
+        media = [self.collator.media(examples, t) for examples, t in zip(read, tasks, strict=True)]
+        return names, ({}, None, [batch | own for batch, own in zip(batches, media, strict=True)])
 
-    def _thinned(self, examples: Sequence[Example], frames: int, dropout: float) -> list[Example]:
-        """The examples with at most `frames` of their frames, and some with none, as dead links will be."""
-        return [self._thin(example, frames, dropout) for example in examples]
-
-    def _thin(self, example: Example, most: int, dropout: float) -> Example:
+    def _thin(self, example: Example, most: int, dropout: float, draw: int | None = None) -> Example:
+        """The example with at most `most` of its frames, or with none, as dead links will be."""
+        random = self.random if draw is None else np.random.default_rng(draw)
         kept = example.context.frames
-        if self.random.uniform() < dropout:
+        if random.uniform() < dropout:
             kept = ()
         elif len(kept) > most:
-            kept = tuple(kept[i] for i in np.sort(self.random.choice(len(kept), most, replace=False)))
+            kept = tuple(kept[i] for i in np.sort(random.choice(len(kept), most, replace=False)))
         return example.model_copy(update={"context": example.context.model_copy(update={"frames": kept})})
 
 

@@ -1,6 +1,8 @@
 """The whole way on one machine: this file is the picture of the architecture, one line an arrow."""
 
 import json
+import os
+import socket
 import time
 from pathlib import Path
 
@@ -52,7 +54,8 @@ def _ask(config: Config) -> dict:
     post = next(r for r in rows if r["split"] == "test_random" and r["media"] and r["media"][0]["kind"] == "video"
                 and (folder / r["media"][0]["url"]).is_file())  # fmt: skip
     path = folder / post["media"][0]["url"]
-    with serve.deployed(config) as url:
+    key = os.environ.get(config.serve.api_key_env)
+    with serve.deployed(override(config, {"serve.port": _free_port()})) as url:
         reply = httpx.post(
             f"{url}/v1/simulate/upload",
             data={
@@ -61,6 +64,7 @@ def _ask(config: Config) -> dict:
                 "caption": post["caption"],
             },
             files={"files": (path.name, path.read_bytes(), "video/mp4")},
+            headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=config.serve.request_timeout_s,
         )
     reply.raise_for_status()
@@ -70,6 +74,12 @@ def _ask(config: Config) -> dict:
         {"asked": {**post, "posted_at": str(post["posted_at"])}, **answer},
     )
     return {"asked": post, **answer}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _show(config: Config, metrics: dict, answer: dict, seconds: float) -> None:

@@ -19,9 +19,9 @@ from m3l.report.evaluation import Frame, Shown, Span, Trial
 from m3l.simulate import Simulator
 from m3l.store import open_store
 from m3l.summarise import summarise
-from pipelines.examples import example, key_frames, load_examples
+from pipelines.examples import example, key_frames, load_examples, rows
 from pipelines.session import connect
-from pipelines.stage import Summary, actor, console, todo, write
+from pipelines.stage import Summary, console, todo, write
 
 POINTS = 2000  # in the report's scatter
 PACKAGES = ("ray", "torch", "transformers", "peft", "open_clip_torch", "katna", "av")
@@ -34,8 +34,8 @@ def main(config: Config, seconds: dict[str, float] | None = None) -> dict[str, A
         raise ConfigError(f"{config.paths.of('bundle')} holds no finished bundle: run `m3l train` first")
     connect(config.ray)
     started = time.monotonic()
-    rows = f"{folder}/predictions"
-    _measure(config, posts, rows).show()
+    predictions = f"{folder}/predictions"
+    _measure(config, posts, predictions).show()
     train, held_out = _posts(posts, ("train",)), _posts(posts, config.evaluate.splits)
     baselines = {
         "trees_metadata": MetadataTrees(config.seed).fit(train).predict(held_out),
@@ -43,7 +43,7 @@ def main(config: Config, seconds: dict[str, float] | None = None) -> dict[str, A
     }
     told = {name: dict(zip([p.post_id for p in held_out], v, strict=True)) for name, v in baselines.items()}
     subjects = list(World.build(config.corpus, config.seed).subjects) if _truth(config) else []
-    metrics = summarise(storage.read_rows(rows), told, subjects, config.evaluate.bootstrap, config.seed)
+    metrics = summarise(storage.read_rows(predictions), told, subjects, config.evaluate.bootstrap, config.seed)
     took = {**(seconds or {}), "evaluate": round(time.monotonic() - started, 1)}
     metrics["run"] = {
         "seed": config.seed,
@@ -53,7 +53,7 @@ def main(config: Config, seconds: dict[str, float] | None = None) -> dict[str, A
         "versions": {name: version(name) for name in PACKAGES},
     }
     storage.write_json(f"{folder}/metrics.json", metrics)
-    build_report(_evaluation(config, rows, metrics, len(train)), folder)
+    build_report(_evaluation(config, predictions, metrics, len(train)), folder)
     console.print(f"[bold]evaluate[/]: {folder}/index.html, {folder}/metrics.json")
     return metrics
 
@@ -67,31 +67,34 @@ class Measure:
 
     def __call__(self, block: pa.Table) -> pa.Table:
         paths, ids = self.config.paths, block["post_id"].to_pylist()
-        rows = load_examples(paths.of("posts"), paths.of("context"), ids).to_pylist()
-        posts = [{task.name: example(row, task.name) for task in self.config.tasks} for row in rows]
+        posts = list(rows(load_examples(paths.of("posts"), paths.of("context"), ids), self.config.tasks))
         truths = [_one(self.truth, i) for i in ids]
-        media = [list(key_frames(paths.of("keyframes"), Post.model_validate(row))) for row in rows]
+        media = [list(key_frames(paths.of("keyframes"), next(iter(row.values())).post)) for row in posts]
         return to_table(measure(self.simulator, posts, truths, media), MEASURED)
 
 
-def _measure(config: Config, posts: str, rows: str) -> Summary:
+def _measure(config: Config, posts: str, folder: str) -> Summary:
     ids = [p.post_id for p in _posts(posts, config.evaluate.splits) if p.likes is not None and p.caption]
     if not ids:
         raise ConfigError(f"evaluate.splits: {posts} has no post in {', '.join(config.evaluate.splits)}")
-    summary = Summary("evaluate", rows, len(ids))
-    done = list(storage.read_column(rows, "post_id"))
+    summary = Summary("evaluate", folder, len(ids))
+    done = list(storage.read_column(folder, "post_id"))
     summary.rows_before = len(done)
     batch = config.evaluate.batch_size
     numbers = ray.data.from_items([{"post_id": i} for i in ids], override_num_blocks=-(-len(ids) // batch))
     measured = todo(numbers, "post_id", done).map_batches(
-        actor(Measure, config, _truth(config)),
+        Measure,
+        fn_constructor_args=(
+            config,
+            _truth(config),
+        ),
         batch_format="pyarrow",
         batch_size=None,
         num_cpus=config.ray.model_cpus,
         num_gpus=config.ray.model_gpus or None,
         compute=ray.data.ActorPoolStrategy(min_size=1, max_size=config.ray.predict_workers),
     )
-    return write(measured, rows, MEASURED, "post_id", summary)
+    return write(measured, folder, MEASURED, "post_id", summary)
 
 
 def _posts(folder: str, splits: tuple[str, ...]) -> list[Post]:

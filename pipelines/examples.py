@@ -1,7 +1,8 @@
 """Examples for training and evaluation: posts with their contexts, read by key, streamed in a known order."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +10,7 @@ import ray
 from ray.data import Dataset
 
 from m3l import storage
+from m3l.config import TaskConfig
 from m3l.records import CONTEXT, POSTS, Context, Example, MediaFrames, Post, to_table
 from m3l.store import open_store, permutation
 
@@ -49,18 +51,18 @@ def load_examples(posts: str, context: str, ids: list[str]) -> pa.Table:
     return to_table(rows, EXAMPLES)
 
 
-def examples(block: pa.Table, task: str | None = None) -> Iterator[Example]:
-    """The examples of a block for one task; without a name, for the first context of each post."""
+def rows(block: pa.Table, tasks: Sequence[TaskConfig]) -> Iterator[dict[str, Example]]:
+    """The posts of a block as each task sees them: task name -> Example."""
     for row in block.to_pylist():
-        yield example(row, task)
+        yield {task.name: example(row, task.name) for task in tasks}
 
 
-def example(row: dict, task: str | None = None) -> Example:
+def example(row: dict[str, Any], task: str) -> Example:
+    """One row of EXAMPLES as a task sees it; a post without a context for the task has no frames."""
     post = Post.model_validate(row)
-    fitting = [c for c in row["contexts"] or [] if task is None or c["task"] == task]
-    if fitting:
-        return Example(post=post, context=Context.model_validate(fitting[0]))
-    return Example(post=post, context=Context(post_id=post.post_id, task=task or "", error="no context"))
+    found = next((c for c in row["contexts"] or [] if c["task"] == task), None)
+    unseen = Context(post_id=post.post_id, task=task, error="no context")
+    return Example(post=post, context=Context.model_validate(found) if found else unseen)
 
 
 def key_frames(folder: str, post: Post) -> Iterator[MediaFrames]:

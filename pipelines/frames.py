@@ -10,7 +10,7 @@ from m3l.config import Config, ConfigError, MediaConfig
 from m3l.media.keyframes import KeyFrameReader
 from m3l.records import KEYFRAMES, Media, to_table
 from pipelines.session import connect
-from pipelines.stage import Summary, actor, claim, write
+from pipelines.stage import Summary, claim, write
 
 BLOCK_MEDIA = 16  # about a second of work or more: the unit of retry
 
@@ -29,7 +29,11 @@ def main(config: Config) -> Summary:
         rows = ray.data.from_items(
             [m.model_dump() for m in media], override_num_blocks=-(-len(media) // BLOCK_MEDIA)
         ).map_batches(
-            actor(Distil, config.media, config.paths.media_root),
+            Distil,
+            fn_constructor_args=(
+                config.media,
+                config.paths.media_root,
+            ),
             batch_format="pyarrow",
             batch_size=None,
             num_cpus=config.ray.frames_cpus,

@@ -16,7 +16,7 @@ from m3l.records import PREDICTIONS, Post, Prediction, to_table
 from m3l.simulate import Simulator
 from m3l.store import Store
 from pipelines.session import connect
-from pipelines.stage import Summary, actor, claim, todo, write
+from pipelines.stage import Summary, claim, todo, write
 
 CHUNK_ROWS = 2000
 BLOCK_POSTS = 16
@@ -42,7 +42,8 @@ def main(config: Config) -> Summary:
         todo(queued, "row", done)
         .repartition(target_num_rows_per_block=BLOCK_POSTS)
         .map_batches(
-            actor(Answer, config),
+            Answer,
+            fn_constructor_args=(config,),
             batch_format="pyarrow",
             batch_size=None,
             num_cpus=config.ray.model_cpus,

@@ -1,65 +1,76 @@
-"""posts/ + keyframes/ + retriever/ -> context/: the frames that fit each post and task."""
+"""posts/ + keyframes/ -> context/: for each post and task, the key frames that fit its prompt best."""
 
+import tempfile
+from pathlib import Path
 
 import pyarrow as pa
 import ray
+import torch
 
 from m3l import storage
 from m3l.config import Config, ConfigError
-from m3l.records import CONTEXT, Post, to_table
+from m3l.records import CONTEXT, MediaFrames, Post, to_table
 from m3l.retriever.clip import Retriever
 from m3l.retriever.ranking import contexts
 from m3l.store import open_store
-from pipelines.examples import key_frames
 from pipelines.session import connect
-from pipelines.stage import Summary, actor, claim, todo, write
-
-BLOCK_POSTS = 64
+from pipelines.stage import Summary, claim, todo, write
 
 
 def main(config: Config) -> Summary:
-    """Rank every post's key frames for every task; one row per post and task, at most `retriever.top_k` frames."""
-    paths, folder = config.paths, config.paths.of("context")
-    if not storage.parts(paths.of("keyframes")):
-        raise ConfigError(f"{paths.of('keyframes')} holds no key frames: run `m3l frames` first")
-    settings = config.model_dump(mode="json")
-    claim(folder, {"retriever": settings["retriever"], "tasks": settings["tasks"]})
-    posts = list(storage.read_column(paths.of("posts"), "post_id"))
-    done = set(storage.read_column(folder, "post_id"))
-    tasks = len(config.tasks)
-    summary = Summary("retrieve", folder, len(posts) * tasks, rows_before=len(done) * tasks)
-    if len(done) < len(posts):
+    """Retrieve `retriever.top_k` frames for every task of every post: posts x tasks = rows out."""
+    posts, folder, retriever = (config.paths.of(name) for name in ("posts", "context", "retriever"))
+    if not storage.parts(posts):
+        raise ConfigError(f"{posts} holds no posts: run `m3l ingest` first")
+    if storage.read_text(f"{retriever}/retriever.json") is None:
+        raise ConfigError(f"{retriever} holds no retriever: run `m3l train-retriever` first")
+    made = config.model_dump(mode="json")
+    claim(folder, {name: made[name] for name in ("seed", "tasks", "retriever")})
+    done = list(storage.read_column(folder, "post_id"))
+    summary = Summary("retrieve", folder, storage.count_rows(posts) * len(config.tasks), rows_before=len(done))
+    if len(done) < summary.rows_in:
         connect(config.ray)
-        ids = ray.data.from_items([{"post_id": i} for i in posts], override_num_blocks=-(-len(posts) // BLOCK_POSTS))
-        rows = todo(ids, "post_id", done).map_batches(
-            actor(Retrieve, config),
-            batch_format="pyarrow",
-            batch_size=None,
-            num_cpus=config.ray.clip_cpus,
-            num_gpus=config.ray.clip_gpus or None,
-            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=config.ray.clip_workers),
+        rows = ray.data.read_parquet(storage.parts(posts), filesystem=storage.locate(posts)[0])
+        found = (
+            todo(rows, "post_id", set(done))
+            .repartition(target_num_rows_per_block=config.ray.block_rows)
+            .map_batches(
+                Retrieve,
+                fn_constructor_args=(config,),
+                batch_format="pyarrow",
+                batch_size=None,
+                num_cpus=config.ray.clip_cpus,
+                num_gpus=config.ray.clip_gpus or None,
+                compute=ray.data.ActorPoolStrategy(min_size=1, max_size=config.ray.clip_workers),
+            )
         )
-        write(rows, folder, CONTEXT, "post_id", summary)
+        write(found, folder, CONTEXT, "post_id", summary)
     return summary.show()
 
 
 class Retrieve:
-    """A Ray Data actor that holds the retriever; each frame is embedded once for all tasks."""
+    """A Ray Data actor: the retriever on its device and the key frames by name, a block of posts at a time."""
 
     def __init__(self, config: Config):
-        import torch
-
-        self.config = config
-        device = torch.device("cuda" if config.ray.clip_gpus else "cpu")
-        self.retriever = Retriever.load(storage.fetched(config.paths.of("retriever"))).to(device)
+        torch.set_num_threads(max(1, int(config.ray.clip_cpus)))
+        with tempfile.TemporaryDirectory() as local:
+            self.retriever = Retriever.load(storage.download(config.paths.of("retriever"), Path(local)))
+        self.retriever.to("cuda" if config.ray.clip_gpus else "cpu")
+        self.tasks, self.top_k = config.tasks, config.retriever.top_k
+        self.keyframes = open_store(config.paths.of("keyframes"), "media_id")
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        paths = self.config.paths
-        store = open_store(paths.of("posts"), "post_id")
-        posts = [Post.model_validate(store[i][0]) for i in block["post_id"].to_pylist()]
-        media = [list(key_frames(paths.of("keyframes"), post)) for post in posts]
-        found = contexts(self.retriever, self.config.tasks, posts, media, self.config.retriever.top_k)
-        return to_table([context for told in found for context in told.values()], CONTEXT)
+        posts = [Post.model_validate(row) for row in block.to_pylist()]
+        found = contexts(self.retriever, self.tasks, posts, [self._media(post) for post in posts], self.top_k)
+        return to_table([context for tasks in found for context in tasks.values()], CONTEXT)
+
+    def _media(self, post: Post) -> list[MediaFrames]:
+        return [
+            MediaFrames.model_validate(rows[0])
+            if (rows := self.keyframes.get(media.media_id))
+            else MediaFrames(**media.model_dump(), media_id=media.media_id, error="no key frames")
+            for media in post.media
+        ]
 
 
 if __name__ == "__main__":

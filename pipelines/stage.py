@@ -106,17 +106,6 @@ def write(rows: Dataset, folder: str, schema: pa.Schema, key: str, summary: Summ
     return summary
 
 
-def actor(kind: type, *args: Any) -> type:
-    """A Ray Data actor class with its arguments inside: passed from outside, Ray logs an error for each pool."""
-
-    class Bound(kind):
-        def __init__(self) -> None:
-            super().__init__(*args)
-
-    Bound.__name__ = Bound.__qualname__ = kind.__name__
-    return Bound
-
-
 class progress:
     """A progress bar in a terminal, a line now and then elsewhere: `with progress(title, total) as advance:`."""
 

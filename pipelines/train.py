@@ -21,7 +21,7 @@ from m3l.model.build import build_model, build_processor
 from m3l.prompts import render
 from m3l.records import Post
 from m3l.training import Learner, word_weights
-from pipelines.examples import examples, load_examples, post_ids, stream
+from pipelines.examples import load_examples, post_ids, rows, stream
 from pipelines.session import connect
 from pipelines.stage import claim, console
 from pipelines.watch import run_folder, watched
@@ -103,7 +103,7 @@ def fit(config: Config, folder: str, most_posts: int | None = None, title: str =
             ),
             run_config=RunConfig(
                 name=f"run-{os.urandom(6).hex()}",  # a known name would resume another run
-                storage_path=run_folder(folder),
+                storage_path=run_folder(config.paths.run),
                 failure_config=FailureConfig(max_failures=1),
             ),
         )
@@ -137,14 +137,14 @@ def work(task: dict[str, Any]) -> None:
         device=get_device(),
     )
     posts, context = config.paths.of("posts"), config.paths.of("context")
-    held_out = list(examples(load_examples(posts, context, facts.validation))) if rank == 0 else []
+    held_out = list(rows(load_examples(posts, context, facts.validation), config.tasks)) if rank == 0 else []
     shard = ray.train.get_dataset_shard("train")
     batches = shard.iter_batches(
         batch_size=config.train.batch_size, batch_format="pyarrow", drop_last=True, prefetch_batches=2
     )
     every = max(1, (steps - task["warmup"]) // EVALUATIONS)
     for batch in islice(batches, steps):
-        losses = learner.step(list(examples(batch)))
+        losses = learner.step(list(rows(batch, config.tasks)))
         if rank == 0:
             task["log"].add.remote(learner.done, losses)
         if rank == 0 and held_out and learner.done > task["warmup"] and learner.done % every == 0:

@@ -1,28 +1,31 @@
-"""posts/ + keyframes/ -> retriever/: CLIP learns, on Ray Train workers, to find frames from metadata."""
+"""posts/ + keyframes/ -> retriever/: CLIP learns on Ray Train workers to find frames from metadata prompts."""
 
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import ray
 import ray.train
 import torch
-from ray.train import DataConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.data import Dataset
+from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
 from m3l import storage
 from m3l.config import Config, ConfigError, parse
 from m3l.parallel import spread
-from m3l.prompts import metadata
-from m3l.records import Post
+from m3l.records import MediaFrames, Post
 from m3l.retriever.clip import Retriever
-from m3l.retriever.samples import Sample, Shelf
+from m3l.retriever.pixels import Preprocess
+from m3l.retriever.samples import Sample, Shelf, make_sample
 from m3l.retriever.training import steps_of, train
 from m3l.store import open_store
-from pipelines.examples import key_frames, post_ids
+from pipelines.examples import post_ids
 from pipelines.session import connect
 from pipelines.stage import claim, console
 from pipelines.watch import run_folder, watched
@@ -32,118 +35,118 @@ SAMPLES = pa.schema(
         ("post_id", pa.string()),
         ("caption", pa.string()),
         ("prompts", pa.list_(pa.string())),
-        ("images", pa.list_(pa.binary())),
+        ("frames", pa.int32()),
+        ("pixels", pa.binary()),  # frames x 3 x height x width bytes: what the towers read, and no more, travels
     ]
 )
-BLOCK_POSTS = 32
 
 
 def main(config: Config) -> dict[str, Any]:
-    """Train on the posts of the split `train` that have a caption and readable media; the teacher stands beside."""
+    """Train on the captioned posts of the split `train`; writes the student, teacher/ below it, and the curve."""
     folder = config.paths.of("retriever")
-    settings = config.model_dump(mode="json")
-    claim(folder, {name: settings[name] for name in ("seed", "retriever", "tasks")})
+    made = config.model_dump(mode="json")
+    claim(folder, {name: made[name] for name in ("seed", "tasks", "retriever")})
     known = storage.read_json(f"{folder}/metrics.json")
-    if known:
+    if known is not None:
         console.print(f"[bold]train-retriever[/]: done before -> {folder}")
         return dict(known)
-    connect(config.ray)
-    posts, keyframes = config.paths.of("posts"), config.paths.of("keyframes")
-    ids = _readable(posts, keyframes)
-    workers, gpus = config.train.workers, config.ray.clip_gpus
+    posts, keyframes, workers = config.paths.of("posts"), config.paths.of("keyframes"), config.train.workers
+    if not storage.parts(keyframes):
+        raise ConfigError(f"{keyframes} holds no key frames: run `m3l frames` first")
+    ids = post_ids(posts, "train", ("caption",))
     if len(ids) < workers:
-        raise ConfigError(f"{keyframes} has no key frames of training posts with a caption: run `m3l frames` first")
-    rows = ray.data.from_items([{"post_id": i} for i in ids], override_num_blocks=-(-len(ids) // BLOCK_POSTS))
-    samples = rows.map_batches(
-        lambda block: _samples(config, block), batch_format="pyarrow", batch_size=None, num_cpus=0.5
-    )
-
-    def run(log: Any) -> None:
-        TorchTrainer(
-            work,
-            train_loop_config={"config": config.to_yaml(), "folder": folder, "log": log},
-            datasets={"train": samples},
-            dataset_config=DataConfig(datasets_to_split=["train"]),
-            torch_config=TorchConfig("nccl" if gpus else "gloo", timeout_s=300),
-            scaling_config=ScalingConfig(
-                num_workers=workers,
-                use_gpu=gpus > 0,
-                resources_per_worker={"CPU": config.ray.clip_cpus, **({"GPU": gpus} if gpus else {})},
-            ),
-            run_config=RunConfig(
-                name=f"run-{os.urandom(6).hex()}",
-                storage_path=run_folder(folder),
-                failure_config=FailureConfig(max_failures=1),
-            ),
-        ).fit()
-
-    final, curve = watched("train-retriever", steps_of(config.retriever, len(ids) // workers), run)
-    metrics = {"train_posts": len(ids), **final}
+        raise ConfigError(f"{posts} has {len(ids)} captioned posts of the split 'train' for {workers} workers")
+    started = time.monotonic()
+    retriever = Retriever.build(config.retriever.clip, config.seed, config.retriever.similarity)
+    connect(config.ray)
+    task = {"config": config.to_yaml(), "retriever": ray.put(retriever), "folder": folder}
+    data = samples(config, ids, retriever.preprocess)
+    steps = steps_of(config.retriever, len(ids) // workers)  # a little fewer where media are broken
+    final, curve = watched("train-retriever", steps, lambda log: _trainer(config, task | {"log": log}, data).fit())
+    metrics = {"posts": len(ids), "seconds": round(time.monotonic() - started, 1), **final}
     storage.write_json(f"{folder}/curve.json", curve)
-    storage.write_json(f"{folder}/metrics.json", metrics)
-    console.print(f"[bold]train-retriever[/]: {len(ids):,} posts, {len(curve)} points of its curve -> {folder}")
+    storage.write_json(f"{folder}/metrics.json", metrics)  # last: its presence says that the folder is whole
+    losses = ", ".join(f"{name} {value:.3f}" for name, value in final.items())
+    console.print(f"[bold]train-retriever[/]: {len(ids):,} posts, {metrics['seconds']} s, {losses} -> {folder}")
     return metrics
 
 
-def work(task: dict[str, Any]) -> None:
-    """One rank of Ray Train; rank 0 writes the student, and the teacher below it."""
-    config, log = parse(task["config"]), task["log"]
-    rank, device = ray.train.get_context().get_world_rank(), get_device()
-    torch.set_num_threads(max(1, int(config.ray.clip_cpus)))
-    settings = config.retriever
-    retriever = Retriever.build(settings.clip, config.seed, settings.similarity).to(device)
-    shard, last, done = ray.train.get_dataset_shard("train"), {}, 0
+def samples(config: Config, ids: list[str], preprocess: Preprocess) -> Dataset:
+    """The SAMPLES of posts, in the order that the seed gives; posts without readable frames are left out."""
+    posts, keyframes = config.paths.of("posts"), config.paths.of("keyframes")
+    shared = ray.put(np.random.default_rng(config.seed).permutation(ids))
 
-    def samples() -> Iterator[Sample]:
-        for batch in shard.iter_batches(batch_size=settings.batch_size, batch_format="pyarrow"):
-            for row in batch.to_pylist():
-                pixels = retriever.preprocess(row["images"])
-                yield Sample(row["post_id"], row["caption"], tuple(row["prompts"]), pixels)
+    def load(block: pa.Table) -> pa.Table:
+        known, media = open_store(posts, "post_id"), open_store(keyframes, "media_id")
+        rows = []
+        for post_id in ray.get(shared)[block["id"].to_numpy()]:
+            post = Post.model_validate(known[post_id][0])
+            files = [MediaFrames.model_validate(row) for m in post.media for row in media.get(m.media_id)[:1]]
+            if sample := make_sample(post, files, config.tasks, preprocess):
+                pixels = sample.pixels.contiguous().numpy()
+                rows.append(vars(sample) | {"frames": len(pixels), "pixels": pixels.tobytes()})
+        return pa.Table.from_pylist(rows, schema=SAMPLES)
+
+    blocks = -(-len(ids) // config.ray.block_rows)
+    numbers = ray.data.range(len(ids), override_num_blocks=blocks)
+    return numbers.map_batches(load, batch_format="pyarrow", batch_size=None, num_cpus=1)
+
+
+def work(task: dict[str, Any]) -> None:
+    """One rank of Ray Train."""
+    config, log, device = parse(task["config"]), task["log"], get_device()
+    rank = ray.train.get_context().get_world_rank()
+    torch.set_num_threads(max(1, int(config.ray.clip_cpus)))
+    torch.manual_seed(config.seed)
+    retriever: Retriever = ray.get(task["retriever"]).to(device)
+    shard = ray.train.get_dataset_shard("train")
+    size = retriever.preprocess.height, retriever.preprocess.width
+
+    def stream() -> Iterator[Sample]:
+        for block in shard.iter_batches(batch_size=None, batch_format="pyarrow"):
+            for row in block.to_pylist():
+                pixels = torch.frombuffer(bytearray(row["pixels"]), dtype=torch.uint8)
+                yield Sample(row["post_id"], row["caption"], tuple(row["prompts"]), pixels.view(-1, 3, *size))
+
+    last: dict[str, float] = {}
+    done = 0
 
     def report(losses: dict[str, float]) -> None:
-        nonlocal last, done
-        last, done = losses, done + 1
+        nonlocal done
+        done += 1
+        last.update(losses)
         if rank == 0:
             log.add.remote(done, losses)
 
+    shelf = Shelf(stream)
     trained = train(
-        retriever,
-        Shelf(samples),
-        settings,
-        config.seed,
-        report,
-        lambda module: spread(module, config.train.strategy, device),
+        retriever, shelf, config.retriever, config.seed, report, lambda module: spread(module, "ddp", device)
     )
     if rank == 0:
-        with tempfile.TemporaryDirectory() as temporary:
-            trained.student.save(temporary)
-            trained.teacher.save(Path(temporary) / "teacher")
-            storage.upload(Path(temporary), task["folder"])
-        ray.get(log.finish.remote(last))
+        with tempfile.TemporaryDirectory() as made:
+            trained.student.save(made)
+            trained.teacher.save(Path(made) / "teacher")
+            storage.upload(Path(made), task["folder"])
+        ray.get(log.finish.remote({"steps": done, **last}))
 
 
-def _readable(posts: str, keyframes: str) -> list[str]:
-    """The training posts with a caption and at least one file that was read."""
-    read = {r["media_id"] for r in storage.read_rows(keyframes, ["media_id", "error"], 65536) if r["error"] is None}
-    wanted = set(post_ids(posts, "train", ("caption",)))
-    rows = (Post.model_validate(row) for row in storage.read_rows(posts, batch_rows=4096) if row["post_id"] in wanted)
-    return [post.post_id for post in rows if any(item.media_id in read for item in post.media)]
-
-
-def _samples(config: Config, block: pa.Table) -> pa.Table:
-    paths = config.paths
-    store = open_store(paths.of("posts"), "post_id")
-    posts = [Post.model_validate(store[i][0]) for i in block["post_id"].to_pylist()]
-    rows = [
-        {
-            "post_id": post.post_id,
-            "caption": post.caption,
-            "prompts": [metadata(task, post) for task in config.tasks],
-            "images": [frame.image for file in key_frames(paths.of("keyframes"), post) for frame in file.frames],
-        }
-        for post in posts
-    ]
-    return pa.Table.from_pylist(rows, schema=SAMPLES)
+def _trainer(config: Config, task: dict[str, Any], data: Dataset) -> TorchTrainer:
+    gpus, folder = config.ray.clip_gpus, task["folder"]
+    return TorchTrainer(
+        work,
+        train_loop_config=task,
+        datasets={"train": data},
+        torch_config=TorchConfig("nccl" if gpus else "gloo", timeout_s=300),
+        scaling_config=ScalingConfig(
+            num_workers=config.train.workers,
+            use_gpu=gpus > 0,
+            resources_per_worker={"CPU": config.ray.clip_cpus, **({"GPU": gpus} if gpus else {})},
+        ),
+        run_config=RunConfig(
+            name=f"run-{os.urandom(6).hex()}",  # a known name would resume another run
+            storage_path=run_folder(config.paths.run),
+        ),
+    )
 
 
 if __name__ == "__main__":

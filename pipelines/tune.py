@@ -37,6 +37,9 @@ def main(config: Config) -> list[dict[str, Any]]:
         console.print(f"[bold]tune[/]: done before -> {folder}")
         return list(known)
     chosen = draw_trials(config)
+    foreign = [field for field in config.tune.space if field.split(".")[0] not in {"train", "model"}]
+    if foreign:
+        raise ConfigError(f"tune.space: {foreign[0]} changes nothing in a trial, which reads context/ as it is")
     for params in chosen:  # a mistyped field ends here, before any work
         override(config, params)
     connect(config.ray)

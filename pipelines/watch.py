@@ -73,9 +73,9 @@ def watched(title: str, steps: int, fit: Callable[[Any], Any]) -> tuple[dict[str
     return ray.get(log.result.remote())
 
 
-def run_folder(folder: str) -> str:
-    """Where Ray Train keeps the state of the runs that fill a folder."""
-    return folder + "/_ray" if "://" in folder else str(Path(folder).absolute() / "_ray")
+def run_folder(run: str) -> str:
+    """Where Ray Train keeps its own state, beside what the run makes."""
+    return f"{run}/ray" if "://" in run else str(Path(run).absolute() / "ray")
 
 
 class Clock:

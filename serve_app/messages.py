@@ -53,7 +53,7 @@ class FrameShown(BaseModel):
     image: str
 
 
-class MediaError(BaseModel):
+class UnreadMedium(BaseModel):
     """Why a file could not be read."""
 
     media_id: str
@@ -69,7 +69,7 @@ class Answer(BaseModel):
     likes_high: float
     caption: str
     frames: list[FrameShown]
-    media_errors: list[MediaError]
+    media_errors: list[UnreadMedium]
     error: str | None = Field(description="why the answer rests on less than was given, if it does")
 
 

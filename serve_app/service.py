@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from m3l.config import Config
 from m3l.media.keyframes import KeyFrameReader
 from m3l.records import Media, MediaFrames, MediaKind, Post, Prediction
-from serve_app.messages import Answer, Draft, DraftWithFiles, DraftWithMedia, FrameShown, MediaError
+from serve_app.messages import Answer, Draft, DraftWithFiles, DraftWithMedia, FrameShown, UnreadMedium
 
 READERS = 4  # files fetched at a time; one is decoded at a time
 HEARD_S = 10.0  # a model that answered so lately is not asked whether it is there
@@ -80,7 +80,7 @@ class Service:
                 for frame in told.frames
             ],
             media_errors=[
-                MediaError(media_id=found.media_id, name=name, error=found.error)
+                UnreadMedium(media_id=found.media_id, name=name, error=found.error)
                 for name, found in zip(names, read, strict=True)
                 if found.error
             ],

@@ -16,8 +16,9 @@ install_import_hook(["m3l.model", "m3l.batch", "m3l.training", "m3l.tasks", "m3l
 @pytest.fixture(scope="session")
 def processor() -> Any:
     """The processor of `TINY`; read it only."""
-    from .m3l.made import TINY, WORDS
     from m3l.model.build import build_processor
+
+    from .m3l.made import TINY, WORDS
 
     return build_processor(TINY.model, WORDS)
 
@@ -25,8 +26,9 @@ def processor() -> Any:
 @pytest.fixture(scope="session")
 def model(processor: Any) -> Any:
     """The model of `TINY` at step 0, in evaluation mode; read it only."""
-    from .m3l.made import TINY
     from m3l.model.build import build_model
+
+    from .m3l.made import TINY
 
     return build_model(TINY.model, processor, seed=0).eval()
 

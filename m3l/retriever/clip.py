@@ -127,7 +127,7 @@ class Retriever(nn.Module):
     def similarity(
         self, queries: Float[Tensor, "*rows dim"], frames: Float[Tensor, "*columns dim"]
     ) -> Float[Tensor, "..."]:
-        """Every query against every frame (rows first, then columns): cosine times CLIP's learned scale, or the bare dot product."""
+        """Every query (rows) against every frame (columns): cosine times the learned scale, or the dot product."""
         products = torch.tensordot(queries, frames, dims=([-1], [-1]))
         if self.settings["similarity"] == "dot":
             return products

@@ -1,4 +1,4 @@
-"""The retriever's losses as pure functions of similarities: DFR and BCE, and the pooling of the teacher's contrast."""
+"""The retriever's losses as pure functions of similarities: DFR and BCE."""
 
 import torch
 import torch.nn.functional as F
@@ -39,13 +39,3 @@ def negatives_of(
     found = everyone.repeat(len(labels), 1, 1)
     found[own, first + own] = mask & ~labels
     return found
-
-
-def pooled(similarity: Float[Tensor, "texts posts m"], mask: Bool[Tensor, "posts m"]) -> Float[Tensor, "texts posts"]:
-    """The similarity of a text to a post: a soft maximum over its frames, so that odd frames do no harm.
-
-    A mean of exponents, so that posts with more frames have no advantage.
-    """
-    lowest = torch.finfo(similarity.dtype).min
-    soft = similarity.masked_fill(~mask, lowest).logsumexp(-1)
-    return soft - mask.sum(-1).clamp(min=1).log()

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from m3l.retriever.clip import Retriever
-from m3l.retriever.losses import bce_loss, dfr_loss, negatives_of, pooled
+from m3l.retriever.losses import bce_loss, dfr_loss, negatives_of
 from m3l.retriever.ranks import first_row, gather, mean
 
 
@@ -29,10 +29,12 @@ class CaptionContrast(nn.Module):
     def forward(self, frames: Frames, captions: Int[Tensor, "b context"]) -> dict[str, Float[Tensor, ""]]:
         texts = self.retriever.embed_tokens(captions)
         embedded, mask = _embed(self.retriever, frames)
-        target = first_row(len(texts)) + torch.arange(len(texts), device=texts.device)
-        to_posts = pooled(self.retriever.similarity(texts, gather(embedded)), gather(mask))
-        to_texts = pooled(self.retriever.similarity(gather(texts), embedded), mask).T
-        return {"loss": (F.cross_entropy(to_posts, target) + F.cross_entropy(to_texts, target)) / 2}
+        # The mean, not the best frame: a caption names all that is shown, and frames of nothing favour no caption.
+        posts = embedded.sum(1) / mask.sum(1, keepdim=True)
+        own = first_row(len(texts)) + torch.arange(len(texts), device=texts.device)
+        to_posts = self.retriever.similarity(texts, gather(posts))
+        to_texts = self.retriever.similarity(posts, gather(texts))
+        return {"loss": (F.cross_entropy(to_posts, own) + F.cross_entropy(to_texts, own)) / 2}
 
 
 class FrameRetrieval(nn.Module):

@@ -26,7 +26,8 @@ class Preprocess:
         self._geometry = Compose(geometry)
         self._mean, self._std = (torch.tensor(v).view(3, 1, 1) for v in (normalise.mean, normalise.std))
         size = config.size
-        self.height, self.width = (size, size) if isinstance(size, int) else size
+        sides: tuple[int, int] = (size, size) if isinstance(size, int) else (size[0], size[1])
+        self.height, self.width = sides
 
     def __call__(self, images: Sequence[bytes]) -> UInt8[Tensor, "n 3 height width"]:
         """Resized and cropped frames; OSError if one is no image."""

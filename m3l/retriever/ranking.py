@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -25,6 +26,7 @@ def rank(similarity: Float[Tensor, " n"], k: int) -> list[Kept]:
     return [Kept(int(i), float(similarity[i])) for i in best]
 
 
+@torch.inference_mode()
 def contexts(
     retriever: Retriever,
     tasks: Sequence[TaskConfig],

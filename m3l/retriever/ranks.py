@@ -21,6 +21,15 @@ def gather(tensor: Tensor) -> Tensor:
     return tensor if world() == 1 else _Gather.apply(tensor)
 
 
+def everywhere(fact: bool) -> bool:
+    """Whether it holds on every rank: what ranks do together they must decide together."""
+    if world() == 1:
+        return fact
+    votes: list[bool] = [False] * world()
+    dist.all_gather_object(votes, fact)
+    return all(votes)
+
+
 def mean(values: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"]) -> Float[Tensor, ""]:
     """The mean of the marked values over ALL ranks, scaled so that DDP's mean of gradients is its gradient.
 

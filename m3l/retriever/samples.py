@@ -14,6 +14,7 @@ from m3l.prompts import metadata
 from m3l.records import MediaFrames, Post
 from m3l.retriever.objectives import Frames
 from m3l.retriever.pixels import Preprocess
+from m3l.retriever.ranks import everywhere
 
 MEMORY_BYTES = 2**30  # of one rank's decoded frames; what is more is streamed again for every epoch
 
@@ -51,6 +52,8 @@ class Shelf:
                 self._kept = None
             if self._kept is not None:
                 self._kept.append(sample)
+        if not everywhere(self._kept is not None):  # a stream that is split over ranks runs on all or on none
+            self._kept = None
 
     def batches(self, size: int, rng: np.random.Generator) -> Iterator[list[Sample]]:
         """One epoch: ceil(rows / size) batches, in a new order where the samples are in memory."""
@@ -72,8 +75,8 @@ def stack(samples: Sequence[Sample], chosen: Sequence[Tensor], most: int) -> Fra
     return Frames(pixels, torch.arange(most) < torch.tensor([[len(at)] for at in chosen]))
 
 
-def spread_labels(labels: Sequence[Bool[Tensor, " n"]], chosen: Sequence[Tensor], most: int) -> Bool[Tensor, "b m"]:
-    """The labels of the chosen frames, at their places."""
+def spread_labels(labels: Sequence[Tensor], chosen: Sequence[Tensor], most: int) -> Bool[Tensor, "b m"]:
+    """The labels (n frames each) of the chosen frames, at their places."""
     made = torch.zeros(len(chosen), most, dtype=torch.bool)
     for row, (known, at) in enumerate(zip(labels, chosen, strict=True)):
         made[row, : len(at)] = known[at]

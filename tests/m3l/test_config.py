@@ -72,7 +72,7 @@ def test_an_override_that_is_none_is_one_line(item: str) -> None:
 def test_what_is_no_configuration_is_one_line(tmp_path) -> None:
     assert "mapping" in refusal("- a\n- b")
     assert "not YAML" in refusal("a: [\n")
-    with pytest.raises(ConfigError, match="no preset 'tinny': use one of .*tiny"):
+    with pytest.raises(ConfigError, match=r"no preset 'tinny': use one of .*tiny"):
         load("tinny")
     with pytest.raises(ConfigError, match="no configuration file"):
         load(str(tmp_path / "absent.yaml"))

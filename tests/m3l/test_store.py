@@ -42,7 +42,8 @@ def test_a_key_that_is_not_there(folder: str) -> None:
 
 def test_memory_stays_bounded(folder: str) -> None:
     known = Store(folder, "key")
-    for key in known.keys():
+    keys = known.keys()
+    for key in keys:
         assert len(known[key]) == 2
         assert len(known._groups) <= store.CACHED_GROUPS
 

@@ -14,10 +14,10 @@ from m3l.model.build import build_model
 from m3l.tasks import draw_task
 from m3l.training import Learner, learning_rate, word_weights
 
-from .made import BEHAVIOUR, CONTENT, TINY, collator, example
+from .made import BEHAVIOUR, CONTENT, TINY, collator, example, row
 
 ROOT = Path(__file__).parents[2]
-POSTS = [example(0, frames=2), example(1), example(2, frames=0)]
+POSTS = [row(example(0, frames=2)), row(example(1)), row(example(2, frames=0))]
 
 
 def learner(processor: Any, steps: int = 10, warmup: int = 0, setting: str = "shared", **changes: Any) -> Learner:
@@ -67,7 +67,7 @@ def test_joint_shares_what_it_may(processor: Any, setting: str, views: int) -> N
     taught, words = learner(processor, setting=setting, schedule="joint"), []
     see = taught.model.see
     taught.model.see = lambda **media: words.append(media["qformer_input_ids"]) or see(**media)  # type: ignore
-    taught.step([example(0, caption="night", likes=777)])
+    taught.step([row(example(0, caption="night", likes=777))])
     read = [processor.qformer_tokenizer.decode(ids[0]) for ids in words]
     assert len(read) == views
     assert "night" not in read[0] and "7" not in read[-1].split("time")[-1].replace("00 : 07 : 00", "")
@@ -97,7 +97,7 @@ def test_the_warm_up_names_words_and_ends(processor: Any) -> None:
     assert [list(told) == ["words"] for told in losses] == [True] * 6 + [False] * 2
     assert losses[5]["words"] < losses[0]["words"]
     blind = learner(processor, warmup=1)
-    assert np.isfinite(blind.step([example(0, frames=0)])["words"])
+    assert np.isfinite(blind.step([row(example(0, frames=0))])["words"])
 
 
 def test_frames_are_drawn_in_their_order_and_media_are_dropped(processor: Any) -> None:

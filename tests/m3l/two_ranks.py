@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import torch
-from made import TINY, WORDS, collator, example
+from made import TINY, WORDS, collator, example, row
 
 from m3l.config import LoraSettings
 from m3l.model.build import build_model, build_processor
@@ -32,7 +32,7 @@ def rank(number: int, folder: Path) -> None:
     losses = []
     for step in range(STEPS):
         frames = 0 if step == 4 or (number == 1 and step % 2) else 2  # rank 1 now and then has none, once both
-        losses.append(learner.step([example(10 * step + 2 * number + i, frames) for i in range(2)]))
+        losses.append(learner.step([row(example(10 * step + 2 * number + i, frames)) for i in range(2)]))
     torch.save({"losses": losses, "weights": learner.model.state_dict()}, folder / f"rank{number}.pt")
     torch.distributed.destroy_process_group()
 

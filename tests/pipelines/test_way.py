@@ -29,7 +29,9 @@ QUICK = [
 @pytest.fixture(scope="module")
 def config(tmp_path_factory, local_ray):
     run = tmp_path_factory.mktemp("run")
-    return load("tiny", [*QUICK, f"paths.run={run}", f"paths.media_root={run}/corpus", f"ingest.table={run}/corpus/table"])
+    return load(
+        "tiny", [*QUICK, f"paths.run={run}", f"paths.media_root={run}/corpus", f"ingest.table={run}/corpus/table"]
+    )
 
 
 @pytest.fixture(scope="module")
