@@ -66,6 +66,12 @@ def count_rows(folder: str) -> int:
     return pads.dataset(found, filesystem=locate(folder)[0]).count_rows() if found else 0
 
 
+def size(folder: str) -> int:
+    """Bytes of a folder's parts."""
+    fs, _ = locate(folder)
+    return sum(info.size for info in fs.get_file_info(parts(folder)))
+
+
 def write_text(path: str, text: str) -> None:
     """Write a small text file, whole or not at all."""
     fs, target = locate(path)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import ray
-from ray.data import Dataset
+from ray.data import DataIterator, Dataset
 
 from m3l import storage
 from m3l.config import TaskConfig
@@ -49,6 +49,22 @@ def load_examples(posts: str, context: str, ids: list[str]) -> pa.Table:
     known, frames = open_store(posts, "post_id"), open_store(context, "post_id")
     rows = [{**known[i][0], "contexts": frames.get(i)} for i in ids]
     return to_table(rows, EXAMPLES)
+
+
+def passes(
+    shard: DataIterator, tasks: Sequence[TaskConfig], batch_size: int, cached: tuple[int, int] | None
+) -> Iterator[list[dict[str, Example]]]:
+    """Full batches of a rank's shard: as it streams, or, with a seed for `cached`, from memory for ever."""
+    blocks = shard.iter_batches(batch_size=batch_size, batch_format="pyarrow", drop_last=cached is None)
+    if cached is None:
+        yield from (list(rows(block, tasks)) for block in blocks)
+        return
+    kept = [row for block in blocks for row in rows(block, tasks)]
+    random = np.random.default_rng(cached)
+    while len(kept) >= batch_size:
+        order = random.permutation(len(kept))
+        for start in range(0, len(kept) - batch_size + 1, batch_size):
+            yield [kept[i] for i in order[start : start + batch_size]]
 
 
 def rows(block: pa.Table, tasks: Sequence[TaskConfig]) -> Iterator[dict[str, Example]]:

@@ -21,7 +21,7 @@ from m3l.model.build import build_model, build_processor
 from m3l.prompts import render
 from m3l.records import Post
 from m3l.training import Learner, word_weights
-from pipelines.examples import load_examples, post_ids, rows, stream
+from pipelines.examples import load_examples, passes, post_ids, rows, stream
 from pipelines.session import connect
 from pipelines.stage import claim, console
 from pipelines.watch import run_folder, watched
@@ -79,7 +79,8 @@ def fit(config: Config, folder: str, most_posts: int | None = None, title: str =
         )
     epochs = config.train.warmup_epochs + config.train.epochs
     warmup, steps = per_epoch * config.train.warmup_epochs, per_epoch * epochs
-    data = stream(posts, context, ids, config.seed, epochs, config.ray.block_rows)
+    cached = storage.size(context) <= config.train.cache_bytes * workers
+    data = stream(posts, context, ids, config.seed, 1 if cached else epochs, config.ray.block_rows)
 
     def run(log: Any) -> None:
         gpus = config.ray.model_gpus
@@ -90,6 +91,7 @@ def fit(config: Config, folder: str, most_posts: int | None = None, title: str =
                 "facts": facts,
                 "warmup": warmup,
                 "steps": steps,
+                "cached": cached,
                 "folder": folder,
                 "log": log,
             },
@@ -139,12 +141,10 @@ def work(task: dict[str, Any]) -> None:
     posts, context = config.paths.of("posts"), config.paths.of("context")
     held_out = list(rows(load_examples(posts, context, facts.validation), config.tasks)) if rank == 0 else []
     shard = ray.train.get_dataset_shard("train")
-    batches = shard.iter_batches(
-        batch_size=config.train.batch_size, batch_format="pyarrow", drop_last=True, prefetch_batches=2
-    )
+    batches = passes(shard, config.tasks, config.train.batch_size, (config.seed, rank) if task["cached"] else None)
     every = max(1, (steps - task["warmup"]) // EVALUATIONS)
     for batch in islice(batches, steps):
-        losses = learner.step(list(rows(batch, config.tasks)))
+        losses = learner.step(batch)
         if rank == 0:
             task["log"].add.remote(learner.done, losses)
         if rank == 0 and held_out and learner.done > task["warmup"] and learner.done % every == 0:

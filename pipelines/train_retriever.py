@@ -131,7 +131,7 @@ def work(task: dict[str, Any]) -> None:
 
 
 def _trainer(config: Config, task: dict[str, Any], data: Dataset) -> TorchTrainer:
-    gpus, folder = config.ray.clip_gpus, task["folder"]
+    gpus = config.ray.clip_gpus
     return TorchTrainer(
         work,
         train_loop_config=task,
