@@ -137,8 +137,8 @@ class Learner:
         kept = example.context.frames
         if random.uniform() < dropout:
             kept = ()
-        elif len(kept) > most:
-            kept = tuple(kept[i] for i in np.sort(random.choice(len(kept), most, replace=False)))
+        elif len(kept) > most:  # one by chance from each of `most` stretches: what came first stays told apart
+            kept = tuple(kept[int(at)] for at in (np.arange(most) + random.uniform(size=most)) * len(kept) / most)
         return example.model_copy(update={"context": example.context.model_copy(update={"frames": kept})})
 
 

@@ -13,9 +13,9 @@ SHORTEST_S, LONGEST_S = 0.1, 1000.0  # periods of the Fourier features of time
 
 
 class TFormer(nn.Module):
-    """Fuses the query tokens of several frames into those of one: mean over frames + gate * Q-Former layers.
+    """Fuses the query tokens of several frames into those of one: mean + gate * (Q-Former layers - mean).
 
-    The gate starts at zero, so that at step 0 the output is the masked mean, and for one frame the frame itself
+    A gate of zero, where a checkpoint starts, gives the masked mean, and for one frame the frame itself
     (method.md, section 3). It is a set function of (frame, seconds): the order of storage does not matter.
     """
 
@@ -75,7 +75,7 @@ class TFormer(nn.Module):
             encoder_hidden_states=timed.flatten(1, 2),
             encoder_attention_mask=mask.repeat_interleave(query, 1).long(),
         ).last_hidden_state
-        return mean + self.gate * fused
+        return mean + self.gate * (fused - mean)
 
     def _time_features(self, seconds: Float[Tensor, "batch frame"]) -> Float[Tensor, "batch frame hidden"]:
         # In float32 and not a buffer: a buffer would be cast to bf16 with the model and lose the seconds.
