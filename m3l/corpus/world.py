@@ -18,16 +18,9 @@ from m3l.records import MediaKind, Split, media_id
 
 START, CUT, END = datetime(2018, 1, 1), datetime(2020, 11, 1), datetime(2021, 1, 1)
 UNSEEN_SHARE = 0.05  # of all posts
-VALIDATION_SHARE, TEST_SHARE = (
-    4 / 94,
-    10 / 94,
-)  # of seen accounts' posts before the cut; the rest is for training
+VALIDATION_SHARE, TEST_SHARE = 4 / 94, 10 / 94  # of seen accounts' posts before the cut; the rest is for training
 KIND_SHARES: dict[MediaKind, float] = {"image": 0.5, "gif": 0.15, "video": 0.35}
-TWO_SHARES: dict[MediaKind, float] = {
-    "image": 0.15,
-    "gif": 0.0,
-    "video": 0.6,
-}  # of posts that show two subjects
+TWO_SHARES: dict[MediaKind, float] = {"image": 0.25, "gif": 0.0, "video": 0.8}  # of posts that show two subjects
 FAVOURITE_SHARE = 0.5
 
 _WORLD, _FACTS, _PICTURES, _FATE = range(4)  # separate streams of chance: more of one never shifts another
