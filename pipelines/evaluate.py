@@ -92,7 +92,7 @@ def _measure(config: Config, posts: str, folder: str) -> Summary:
         batch_size=None,
         num_cpus=config.ray.model_cpus,
         num_gpus=config.ray.model_gpus or None,
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=config.ray.predict_workers),
+        compute=ray.data.ActorPoolStrategy(size=config.ray.predict_workers),
     )
     return write(measured, folder, MEASURED, "post_id", summary)
 

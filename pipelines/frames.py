@@ -37,7 +37,7 @@ def main(config: Config) -> Summary:
             batch_format="pyarrow",
             batch_size=None,
             num_cpus=config.ray.frames_cpus,
-            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=config.ray.frames_workers),
+            compute=ray.data.ActorPoolStrategy(size=config.ray.frames_workers),
         )
         write(rows, folder, KEYFRAMES, "media_id", summary)
     return summary.show()

@@ -48,7 +48,7 @@ def main(config: Config) -> Summary:
             batch_size=None,
             num_cpus=config.ray.model_cpus,
             num_gpus=config.ray.model_gpus or None,
-            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=config.ray.predict_workers),
+            compute=ray.data.ActorPoolStrategy(size=config.ray.predict_workers),
         )
     )
     write(answered, folder, ANSWERED, "row", summary)

@@ -41,7 +41,7 @@ def main(config: Config) -> Summary:
                 batch_size=None,
                 num_cpus=config.ray.clip_cpus,
                 num_gpus=config.ray.clip_gpus or None,
-                compute=ray.data.ActorPoolStrategy(min_size=1, max_size=config.ray.clip_workers),
+                compute=ray.data.ActorPoolStrategy(size=config.ray.clip_workers),
             )
         )
         write(found, folder, CONTEXT, "post_id", summary)
