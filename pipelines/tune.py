@@ -36,6 +36,10 @@ def main(config: Config) -> list[dict[str, Any]]:
     if known:
         console.print(f"[bold]tune[/]: done before -> {folder}")
         return list(known)
+    if not any(split == "validation" for split in storage.read_column(config.paths.of("posts"), "split")):
+        raise ConfigError(
+            f"tune: {config.paths.of('posts')} has no posts of the split 'validation' to compare trials on"
+        )
     chosen = draw_trials(config)
     foreign = [field for field in config.tune.space if field.split(".")[0] not in {"train", "model"}]
     if foreign:
