@@ -29,7 +29,12 @@ def free_port() -> int:
 def cluster(tmp_path_factory):
     """A head node of its own, started as `cluster.yaml` starts it; ended by its own process."""
     home = tmp_path_factory.mktemp("ray")
-    port, dashboard = free_port(), free_port()
+    dashboard = free_port()
+    # Every port of its own: another Ray on this machine holds the default ones.
+    ports = [
+        f"--{name}={free_port()}"
+        for name in ("port", "dashboard-agent-listen-port", "metrics-export-port", "ray-client-server-port")
+    ]
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -37,7 +42,7 @@ def cluster(tmp_path_factory):
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_ENABLED": "0",
     }
-    command = [*RAY, "start", "--head", "--block", f"--port={port}", f"--dashboard-port={dashboard}"]
+    command = [*RAY, "start", "--head", "--block", *ports, f"--dashboard-port={dashboard}"]
     options = ["--num-cpus=4", "--dashboard-host=127.0.0.1", f"--temp-dir={home}", "--object-store-memory=200000000"]
     head = subprocess.Popen(
         [*command, *options, "--node-ip-address=127.0.0.1"],
