@@ -341,6 +341,18 @@ def override(config: Config, changes: dict[str, Any]) -> Config:
     return parse(config.to_yaml(), [f"{field}={yaml.safe_dump(value).strip()}" for field, value in changes.items()])
 
 
+def anchored(config: Config) -> Config:
+    """The configuration with its local paths absolute: workers run in folders of their own."""
+    paths = {name: _absolute(value) for name, value in config.paths.model_dump().items() if value is not None}
+    predict = {name: _absolute(value) for name, value in config.predict.model_dump().items() if value is not None}
+    changes = {"paths": config.paths.model_copy(update=paths), "predict": config.predict.model_copy(update=predict)}
+    return config.model_copy(update=changes)
+
+
+def _absolute(path: str) -> str:
+    return path if "://" in path or path.startswith("{run}") else str(Path(path).expanduser().absolute())
+
+
 def _set(tree: dict[str, Any], item: str) -> None:
     field, equals, value = item.partition("=")
     if not equals or not field:

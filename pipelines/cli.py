@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from m3l.config import Config, ConfigError, load
+from m3l.config import Config, ConfigError, anchored, load
 from m3l.tables import TableError
 
 VERBS = {
@@ -57,7 +57,7 @@ def _command(verb: str) -> Callable[..., None]:
         if print_config:
             typer.echo(tree.to_yaml(), nl=False)
             return
-        importlib.import_module(f"pipelines.{verb.replace('-', '_')}").main(tree)
+        importlib.import_module(f"pipelines.{verb.replace('-', '_')}").main(anchored(tree))
 
     return command
 

@@ -5,7 +5,7 @@ from importlib import resources
 import pytest
 import yaml
 
-from m3l.config import Config, ConfigError, load, override, parse
+from m3l.config import Config, ConfigError, anchored, load, override, parse
 
 PRESETS = sorted(file.name[:-5] for file in resources.files("m3l.presets").iterdir() if file.name.endswith(".yaml"))
 
@@ -100,3 +100,12 @@ def test_a_task_masks_a_field_that_posts_have_and_has_a_name_of_its_own() -> Non
     task = {"name": "a", "masked": "caption", "head": "caption", "template": "[MASK]"}
     assert "names must differ" in refusal(yaml.safe_dump({"tasks": [task, task]}))
     assert "tasks.0.masked" in refusal(yaml.safe_dump({"tasks": [task | {"masked": "views"}]}))
+
+
+def test_local_paths_become_absolute_and_others_stay(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = anchored(load("tiny", ["paths.run=runs/x", "paths.bundle=s3://bucket/bundle", "predict.out=told.csv"]))
+    assert config.paths.of("posts") == str(tmp_path / "runs/x/posts")
+    assert config.paths.of("bundle") == "s3://bucket/bundle"
+    assert config.predict.out == str(tmp_path / "told.csv")
+    assert config.paths.media_root is None
