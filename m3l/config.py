@@ -79,7 +79,7 @@ class ClipConfig(Section):
 
     name: str = "ViT-B-32"
     pretrained: str | None = "laion2b_s34b_b79k"  # an open_clip tag or a path; None: from scratch
-    tiny: bool = False  # the 2 M parameter model of m3l/retriever/clip.py
+    tiny: bool = False  # the 6 M parameter model of m3l/retriever/clip.py
 
 
 class RetrieverConfig(Section):
@@ -169,7 +169,6 @@ class TrainConfig(Section):
     weight_decay: float = Field(0.05, ge=0)
     warmup_share: float = Field(0.05, ge=0, lt=1)  # of the steps, with a rising learning rate
     clip_norm: float = Field(1.0, gt=0)
-    token_mask_rate: float = Field(0.0, ge=0, lt=1)
     media_dropout: float = Field(0.0, ge=0, lt=1)  # posts trained without their media, as dead links will be
 
 
@@ -181,7 +180,7 @@ class TuneConfig(Section):
         "train.mse_weight": [0.5, 1.0, 2.0],
     }
     trials: int = Field(4, ge=1)
-    search: Literal["grid", "random", "optuna"] = "random"
+    search: Literal["grid", "random"] = "random"
     trial_workers: int = Field(1, ge=1)
     epochs: int = Field(1, ge=1)
     posts: int | None = None  # of the training split, for a quick sweep

@@ -1,7 +1,6 @@
 """The `m3l` command: every verb, with one clear line instead of a traceback when it cannot do its job."""
 
 import importlib
-import os
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -30,7 +29,6 @@ ARGUMENTS = {  # positional arguments of a verb, and the dotted field that each 
     "predict": ("paths.bundle", "predict.table", "predict.out"),
     "serve": ("paths.bundle",),
 }
-SHORTHANDS = {"--posts": "corpus.posts", "--seed": "seed", "--media-root": "paths.media_root"}
 HELP = "Predict a post's likes and write its caption: Multi-Modal Masked Learning on Ray."
 
 app = typer.Typer(help=HELP, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -82,10 +80,10 @@ def guarded(action: Callable[[], Any]) -> None:
         action()
     except (ConfigError, TableError) as error:
         typer.echo(f"m3l: {error}", err=True)
-        _leave(2)
+        sys.exit(2)
     except KeyboardInterrupt:
         typer.echo("m3l: interrupted; the same command goes on from here", err=True)
-        _leave(130)
+        sys.exit(130)
 
 
 def run(main: Callable[[Config], Any]) -> None:
@@ -96,17 +94,3 @@ def run(main: Callable[[Config], Any]) -> None:
 
 def main() -> None:
     guarded(app)
-
-
-def _leave(code: int) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code) if "ray" in sys.modules and _ray_is_up() else sys.exit(code)
-
-
-def _ray_is_up() -> bool:
-    import ray
-
-    if ray.is_initialized():
-        ray.shutdown()
-    return False
