@@ -1,4 +1,4 @@
-.PHONY: setup demo test check clean
+.PHONY: setup demo test check benchmarks clean
 SHELL := /bin/bash
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -25,6 +25,9 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+benchmarks: setup  ## the frames stage beside ffmpeg and Katna, in one table
+	$(BIN)/python -m tests.benchmarks.distil $(ARGS)
 
 clean:
 	rm -rf runs .venv

@@ -22,6 +22,7 @@ import cv2
 from m3l.config import MediaConfig
 from m3l.media.errors import MediaError
 from m3l.media.extract import Encoded, extract
+from m3l.media.network import give_up_network
 
 MEMORY_BYTES = 4 * 2**30
 
@@ -44,6 +45,8 @@ def _confine() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # it writes no files
+    if not give_up_network():
+        print("m3l: this kernel lets the decoder keep its network", file=sys.stderr)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which then closes our input
     cv2.setNumThreads(1)
     av.logging.set_level(None)

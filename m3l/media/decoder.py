@@ -17,7 +17,15 @@ from m3l.records import KeyFrame
 
 START_TIMEOUT_S = 120.0  # imports, on a busy machine
 MAX_REPLY_BYTES = 2**30
-_ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")  # it gets no keys, no tokens
+_CHILD = "m3l.media.child"
+_INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")  # it gets no keys, no tokens
+_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    # The pictures of a video are as large as each other: memory that is kept for the next one spares page faults.
+    "MALLOC_MMAP_THRESHOLD_": str(2**26),
+    "MALLOC_TRIM_THRESHOLD_": str(2**28),
+}
 
 
 class Decoder:
@@ -76,10 +84,9 @@ class Decoder:
 
 
 def _start(config: MediaConfig) -> subprocess.Popen[bytes]:
-    environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-    environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    environment = {name: os.environ[name] for name in _INHERITED if name in os.environ} | _ENVIRONMENT
     environment["PYTHONPATH"] = os.pathsep.join(str(Path(folder).absolute()) for folder in sys.path)
-    command = [sys.executable, "-P", "-m", "m3l.media.child", config.model_dump_json()]
+    command = [sys.executable, "-P", "-m", _CHILD, config.model_dump_json()]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, bufsize=0, stdin=pipe, stdout=pipe, env=environment)
 

@@ -33,7 +33,8 @@ def local_entropy(grey: Grey) -> float:
 
 def _on_grid(grey: Grey, step: int) -> float:
     windows = sliding_window_view(grey, (_SIDE, _SIDE))[::step, ::step]
-    values = np.sort(windows[..., _DISK.astype(bool)].reshape(-1, _DISK.sum()), axis=1)
+    values = windows[..., _DISK.astype(bool)].reshape(-1, _DISK.sum())
+    values.sort(axis=1, kind="stable")  # of bytes, this is a radix sort, four times as fast as the default
     # Of sorted values, each run of equal ones is one grey level, and its length the level's count.
     starts = np.ones(values.shape, bool)
     starts[:, 1:] = values[:, 1:] != values[:, :-1]

@@ -11,6 +11,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from m3l.config import MediaConfig
 from m3l.media.container import ImageFormat
 from m3l.media.errors import MediaError
+from m3l.media.limits import check_animation, check_size
 from m3l.media.sample import Frame, Grid, Samples
 
 
@@ -19,6 +20,7 @@ def sample_image(path: Path, format: ImageFormat, config: MediaConfig) -> Sample
     if format == "webp":
         with _opened(path, format, config) as image:
             count = getattr(image, "n_frames", 1)
+            check_animation(count, *image.size)
         if count > 1:
             return Samples(min(count, config.max_samples), _animation(path, format, config))
     return Samples(1, iter([(0.0, read_image(path, format, config))]))
@@ -38,9 +40,7 @@ def _opened(path: Path, format: ImageFormat, config: MediaConfig) -> Iterator[Im
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is tighter
             image = Image.open(path, formats=[format])
         with image:
-            width, height = image.size
-            if width * height > config.max_pixels:
-                raise MediaError("too_many_pixels", f"{width} x {height}, media.max_pixels is {config.max_pixels:,}")
+            check_size(*image.size, config)
             yield image
     except Image.DecompressionBombError as error:
         raise MediaError("too_many_pixels", error) from None

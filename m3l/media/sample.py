@@ -15,10 +15,10 @@ from m3l.config import MediaConfig
 from m3l.media.container import VideoFormat
 from m3l.media.decode import DAMAGE, decode, decode_wanted
 from m3l.media.errors import MediaError
+from m3l.media.limits import MAX_PACKETS, check_animation, check_size
 
 Frame = UInt8[np.ndarray, "height width 3"]  # RGB
 
-MAX_PACKETS = 200_000
 PLANNED_CODECS = {"h264", "hevc", "vp9", "av1"}  # skipping is exact in these; MPEG-4 and VP8 are read whole
 _TOLERANCE = 1e-6  # of a stride: times are rationals read as floats
 _ATTACHED_PICTURE = 0x400  # FFmpeg's disposition of a cover, which is no video
@@ -58,6 +58,8 @@ def sample_video(path: Path, format: VideoFormat, config: MediaConfig) -> Sample
         codec = stream.codec_context
         unit, rate = float(stream.time_base or 1), float(stream.average_rate or 25)
         packets = _demux(media, stream, unit, config)
+        if format == "gif":
+            check_animation(len(packets), codec.width, codec.height)
 
         stamps = _stamps(packets)
         times = [(s - stamps[0]) * unit for s in stamps] or [i / rate for i in range(len(packets))]
@@ -102,7 +104,7 @@ def _video_stream(media: InputContainer, config: MediaConfig) -> av.VideoStream:
     for stream in media.streams.video:
         if not int(stream.disposition) & _ATTACHED_PICTURE and stream.codec_context is not None:
             codec = stream.codec_context
-            _check_pixels(codec.width, codec.height, config)
+            check_size(codec.width, codec.height, config)
             codec.options = {"max_pixels": str(config.max_pixels)}  # sizes can change on the way
             stream.thread_type, stream.thread_count = "NONE", 1  # many videos at once, not many threads
             return stream
@@ -158,14 +160,9 @@ def _pictures(
     with opened, _damage_told():
         empty = True
         for time, frame in frames:
-            _check_pixels(frame.width, frame.height, config)
+            check_size(frame.width, frame.height, config)
             picture = frame.to_ndarray(format="rgb24")
             yield time, np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90)))
             empty = False
         if empty:
             raise MediaError("no_frames", "no picture could be decoded")
-
-
-def _check_pixels(width: int, height: int, config: MediaConfig) -> None:
-    if width * height > config.max_pixels:
-        raise MediaError("too_many_pixels", f"{width} x {height}, media.max_pixels is {config.max_pixels:,}")

@@ -1,8 +1,5 @@
-"""Small real media files whose pictures tell their own frame number, and some that are no media."""
+"""Small real media files whose pictures tell their own frame number."""
 
-import io
-import struct
-import zlib
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -16,15 +13,6 @@ from m3l.media.container import sniff
 from m3l.media.sample import Frame, sample_video
 
 BITS, CELL = 8, 16  # the number is burnt in as a row of black and white cells
-
-TEXTS = {  # what FFmpeg would follow to other files and hosts, and what servers send in place of media
-    "ffconcat": "ffconcat version 1.0\nfile 'victim.mp4'\n",
-    "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n",
-    "m3u8": "#EXTM3U\n#EXTINF:1,\nvictim.mp4\n#EXT-X-ENDLIST\n",
-    "html": "<!doctype html><title>Not found</title>" + "<p>" * 200,
-    "short": "x",
-    "empty": "",
-}
 
 
 def numbered(index: int, height: int = 64, width: int = BITS * CELL) -> Frame:
@@ -54,6 +42,7 @@ def write_video(
     """A video with one frame at each time."""
     with av.open(str(path), "w") as media:
         stream = media.add_stream(codec, rate=30, options=options or {})
+        assert isinstance(stream, av.VideoStream)
         stream.codec_context.time_base = Fraction(1, 1000)
         stream.height, stream.width, _ = picture(0).shape
         stream.pix_fmt = "yuv420p"
@@ -73,26 +62,9 @@ def write_gif(path: Path, delays_ms: Sequence[int]) -> Path:
     return path
 
 
-def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims its size and holds nothing."""
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = [header, b"IDAT" + zlib.compress(b"")]
-    packed = (struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
-
-
-def gif_bomb(side: int, frames: int) -> bytes:
-    """One large flat picture, again and again: 8 kB for a million pixels."""
-    buffer = io.BytesIO()
-    Image.new("P", (side, side)).save(buffer, "gif", duration=100)
-    gif = buffer.getvalue()
-    start = 13 + 3 * 2 ** ((gif[10] & 7) + 1)  # after the header and its palette
-    return gif[:start] + gif[start:-1] * frames + gif[-1:]
-
-
 def sampled(path: Path, **settings: object) -> list[tuple[float, Frame]]:
     format = sniff(path)
-    assert format not in {"jpeg", "png", "webp"}
+    assert format != "jpeg" and format != "png" and format != "webp"
     return list(sample_video(path, format, MediaConfig.model_validate(settings)).frames)
 
 

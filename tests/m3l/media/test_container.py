@@ -9,7 +9,8 @@ from PIL import Image
 from m3l.media.container import sniff
 from m3l.media.errors import MediaError
 
-from .clips import TEXTS, numbered, write_gif, write_video
+from .clips import numbered, write_gif, write_video
+from .forged import TEXTS
 
 
 @pytest.mark.parametrize(

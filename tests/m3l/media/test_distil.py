@@ -1,63 +1,18 @@
 """Distilling: Katna's choice, with and without its bug."""
 
-from collections.abc import Callable, Iterable
-from typing import Any, Self
-
 import cv2
-import Katna.image_selector
 import numpy as np
 import pytest
 import skimage.data
 
-from m3l.media.distil import Selector, distil, fill, score
+from m3l.media.distil import distil, fill, score
 from m3l.media.sample import Frame
 
-
-def clip(seed: int, frames: int = 60) -> list[Frame]:
-    """Four pictures, moved, blurred, darkened and brightened at random."""
-    random = np.random.default_rng(seed)
-    scenes = [getattr(skimage.data, name)() for name in ("astronaut", "coffee", "chelsea", "rocket")]
-    made = []
-    for index in range(frames):
-        scene = scenes[index * len(scenes) // frames]
-        height, width = (int(side * random.uniform(0.5, 0.9)) for side in scene.shape[:2])
-        top = random.integers(0, scene.shape[0] - height)
-        left = random.integers(0, scene.shape[1] - width)
-        part = cv2.resize(scene[top : top + height, left : left + width], (96, 72), interpolation=cv2.INTER_AREA)
-        part = cv2.GaussianBlur(part, (0, 0), random.uniform(0.1, 3))
-        light = random.choice([0.02, 0.1, 0.5, 1, 1, 1, 2.5])
-        made.append(np.clip(part * light, 0, 255).astype(np.uint8))
-    return made
+from .footage import scenes
 
 
-class InThisProcess:
-    """Katna's multiprocessing.Pool without its processes, which must not fork after OpenMP has run."""
-
-    def __init__(self, processes: int) -> None:
-        pass
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def map(self, function: Callable[[Any], Any], values: Iterable[Any]) -> list[Any]:
-        return [function(value) for value in values]
-
-
-@pytest.mark.parametrize(("seed", "wanted"), [(0, 5), (1, 10), (2, 20), (3, 30), (4, 55)])
-def test_katna_compatible_is_katnas_own_choice(seed: int, wanted: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Katna.image_selector, "Pool", InThisProcess)
-    frames = clip(seed)
-    pictures = [np.ascontiguousarray(frame[..., ::-1]) for frame in frames]
-    chosen = Katna.image_selector.ImageSelector(1).select_best_frames(pictures, wanted)
-    katna = [next(i for i, picture in enumerate(pictures) if picture is one) for one in chosen]
-
-    scores = [score(frame, katna_compatible=True) for frame in frames]
-
-    assert Selector().select(scores, wanted) == katna
-    assert distil(scores, wanted, katna_compatible=True) == sorted(katna)
+def clip(seed: int) -> list[Frame]:
+    return scenes(np.random.default_rng(seed), frames=60)
 
 
 @pytest.mark.parametrize("seed", [5, 6, 7])

@@ -10,7 +10,8 @@ from m3l.config import MediaConfig
 from m3l.media.errors import MediaError
 from m3l.media.images import read_image, sample_image
 
-from .clips import number, numbered, png_header
+from .clips import number, numbered
+from .forged import png
 
 CONFIG = MediaConfig()
 EXIF_ORIENTATION = 0x0112
@@ -41,7 +42,7 @@ def test_sixteen_bits_are_scaled(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("side", [5_000, 12_000, 60_000])
 def test_a_bomb_is_refused_by_its_header(side: int, tmp_path: Path) -> None:
-    (tmp_path / "bomb.png").write_bytes(png_header(side, side))
+    (tmp_path / "bomb.png").write_bytes(png(side, side))
     with pytest.raises(MediaError) as caught:
         read_image(tmp_path / "bomb.png", "png", CONFIG)
     assert caught.value.kind == "too_many_pixels"

@@ -1,0 +1,38 @@
+"""Whether sampling by plan gives what decoding everything gives: times and pixels."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+
+from m3l.media.container import sniff
+from m3l.media.sample import sample_video
+
+from .ours import CONFIG
+
+
+class Identity(NamedTuple):
+    samples: int
+    wrong_times: int
+    wrong_pictures: int
+
+
+def compare(path: Path) -> Identity:
+    """Our samples against the plainest full decode: of each half second, the first frame."""
+    format = sniff(path)
+    assert format == "mov"
+    samples = sample_video(path, format, CONFIG).frames
+    count = wrong_times = wrong_pictures = 0
+    with av.open(str(path)) as media:
+        step = 0
+        for frame in media.decode(video=0):
+            if frame.time < step * CONFIG.stride_s - 1e-6:
+                continue
+            step = int(frame.time / CONFIG.stride_s + 1e-6) + 1
+            time_s, picture = next(samples, (-1.0, None))
+            count += 1
+            wrong_times += abs(time_s - frame.time) > 1e-6
+            wrong_pictures += picture is None or not np.array_equal(picture, frame.to_ndarray(format="rgb24"))
+    wrong_times += sum(1 for _ in samples)
+    return Identity(count, int(wrong_times), int(wrong_pictures))
