@@ -45,8 +45,8 @@ class Collator:
         self.query_tokens = processor.num_query_tokens
         self.config, self.scale = config, scale
 
-    def media(self, examples: Sequence[Example], task: TaskConfig) -> dict[str, Tensor]:
-        """The arguments of `M3L.see` for the examples that have frames; empty if none has."""
+    def media(self, examples: Sequence[Example], *tasks: TaskConfig) -> dict[str, Tensor]:
+        """The arguments of `M3L.see` for the examples that have frames, seen for the tasks; empty if none has."""
         seen = [example for example in examples if example.context.frames]
         if not seen:
             return {}
@@ -57,7 +57,7 @@ class Collator:
         pixels[mask] = real
         seconds = torch.zeros(mask.shape)
         seconds[mask] = torch.tensor([s for example in seen for s in timeline(example.context.frames)])
-        words = self.words([self.qformer_text(example, task) for example in seen], truncation=True,
+        words = self.words([self.qformer_text(example, *tasks) for example in seen], truncation=True,
                            max_length=self.config.max_prompt_tokens)["input_ids"]  # fmt: skip
         ids, attention = _pad(words, self.words.pad_token_id, left=False)
         return {
@@ -115,11 +115,11 @@ class Collator:
         seen = [example for example in examples if example.context.frames]
         return _pad(self.answers(seen, task), IGNORED, left=False)[0]
 
-    def qformer_text(self, example: Example, task: TaskConfig) -> str:
-        """What the Q-Former reads beside the frames; it never holds what the task shall tell."""
-        if self.config.qformer_text == "shared":
-            return neutral(self.config.qformer_template, task, example.post)
-        return metadata(task, example.post)
+    def qformer_text(self, example: Example, *tasks: TaskConfig) -> str:
+        """What the Q-Former reads beside the frames; it never holds what one of the tasks shall tell."""
+        if self.config.qformer_text == "shared" or len(tasks) > 1:
+            return neutral(self.config.qformer_template, tasks, example.post)
+        return metadata(tasks[0], example.post)
 
     def _pixels(self, encoded: Sequence[bytes]) -> Float[Tensor, "frame 3 height width"]:
         decoded = [cv2.imdecode(np.frombuffer(e, np.uint8), cv2.IMREAD_COLOR_RGB) for e in encoded]

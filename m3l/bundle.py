@@ -30,6 +30,7 @@ class Bundle:
     scale: LikesScale
     retriever: Retriever
     residual_std: float  # of log1p(likes) on the validation rows: the width of the intervals
+    accounts: frozenset[str]  # the usernames of the training rows
 
 
 def save(folder: Path, config: Config, model: M3L, processor: Any, scale: LikesScale, facts: dict[str, Any]) -> None:
@@ -60,7 +61,8 @@ def load(folder: str) -> Bundle:
         retriever = Retriever.load(local / "retriever")
         _fill(model, load_file(local / WEIGHTS), partial=config.model.checkpoint is not None, folder=folder)
     scale = LikesScale(**facts["scale"])
-    return Bundle(config, model.eval(), processor, scale, retriever, facts["residual_std"])
+    accounts = frozenset(facts["accounts"])
+    return Bundle(config, model.eval(), processor, scale, retriever, facts["residual_std"], accounts)
 
 
 def _fill(model: M3L, weights: dict[str, Any], *, partial: bool, folder: str) -> None:

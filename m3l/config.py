@@ -87,6 +87,7 @@ class RetrieverConfig(Section):
 
     clip: ClipConfig = ClipConfig()
     top_k: int = Field(10, ge=1)
+    sharpness: float | None = Field(None, ge=0)  # null: the plain top k; a number trades relevance for coverage (BOLT)
     positives: int = Field(10, ge=1)  # frames that the teacher ranks top for the true caption
     bce_weight: float = Field(0.1, ge=0)
     dfr_weight: float = Field(0.9, ge=0)
@@ -95,7 +96,7 @@ class RetrieverConfig(Section):
     epochs: int = Field(3, ge=0)
     batch_size: int = Field(32, ge=1)
     lr: float = Field(1e-4, gt=0)
-    trainable: Literal["all", "projections", "lora"] = "projections"
+    trainable: Literal["all", "layers", "projections", "lora"] = "projections"  # layers: all but the table of words
 
 
 class TaskConfig(Section):
@@ -132,7 +133,7 @@ class TinyModel(Section):
     text_layers: int = 3
     heads: int = 4
     vocabulary: int = 1200
-    tformer_gate: float = 0.0  # a checkpoint's T-Former starts shut; from nothing that only costs steps
+    tformer_spread: float = Field(10.0, ge=0)  # how closely each query token begins with its own stretch of a post
 
 
 class ModelConfig(Section):
@@ -145,6 +146,7 @@ class ModelConfig(Section):
     lora: LoraSettings | None = LoraSettings()
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     qformer_text: Literal["per_task", "shared"] = "shared"
+    new_accounts: Literal["name", "hide"] = "name"  # hide: a name that training has not seen is left out of prompts
     qformer_template: str = "{{Username is {username}.}} {{Release Date is {date},}} {{Release Time is {time}.}}"
     max_prompt_tokens: int = 256
     max_caption_tokens: int = 64
@@ -161,6 +163,7 @@ class TrainConfig(Section):
     strategy: Literal["ddp"] = "ddp"
     warmup_epochs: int = Field(0, ge=0)  # naming the caption's words before Algorithm 1, for models from nothing
     warmup_frames: int = Field(3, ge=1)
+    warmup_mse_weight: float = Field(0.2, ge=0)  # at 1 the likes, which are easier, keep the towers from the subjects
     epochs: int = Field(3, ge=1)
     frames: int = Field(10, ge=1)  # of each post, drawn anew for every step
     batch_size: int = Field(8, ge=1)  # of one worker
@@ -169,7 +172,9 @@ class TrainConfig(Section):
     weight_decay: float = Field(0.05, ge=0)
     warmup_share: float = Field(0.05, ge=0, lt=1)  # of the steps, with a rising learning rate
     clip_norm: float = Field(1.0, gt=0)
+    augment: bool = False  # flip, shift and scale the frames, for towers that learn from nothing
     media_dropout: float = Field(0.0, ge=0, lt=1)  # posts trained without their media, as dead links will be
+    field_dropout: float = Field(0.0, ge=0, lt=1)  # the same of each field that a prompt can do without
 
 
 class TuneConfig(Section):

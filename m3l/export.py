@@ -2,7 +2,8 @@
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from m3l import storage
 from m3l.config import ConfigError
 
 COLUMNS = ("id", "likes", "likes_low", "likes_high", "caption", "error")
@@ -18,16 +20,33 @@ SCHEMA = pa.schema([(name, pa.float64() if name.startswith("likes") else pa.stri
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a cell that starts so
 
 
-def write_table(rows: Iterable[dict[str, Any]], path: str) -> None:
-    """Write rows of COLUMNS in the format that the path's ending names; ConfigError for another one."""
-    writers = {".csv": _csv, ".xlsx": _xlsx, ".jsonl": _jsonl, ".parquet": _parquet}
+def check_format(path: str) -> None:
+    """ConfigError if `write_table` cannot write a file of this ending."""
     ending = Path(path).suffix
-    if ending not in writers:
-        raise ConfigError(f"predict.out: cannot write {ending!r}, use one of {', '.join(writers)} or a folder")
+    if ending not in _writers():
+        raise ConfigError(f"predict.out: cannot write {ending!r}, use one of {', '.join(_writers())} or a folder")
+
+
+def write_table(rows: Iterable[dict[str, Any]], path: str) -> None:
+    """Write rows of COLUMNS to a local or `s3://` file, in the format that its ending names; ConfigError for another.
+
+    The file appears whole or not at all.
+    """
+    check_format(path)
+    write = _writers()[Path(path).suffix]
+    if "://" in path:
+        with tempfile.TemporaryDirectory() as folder:
+            write(iter(rows), f"{folder}/table")
+            storage.copy(f"{folder}/table", path)
+        return
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     partial = f"{path}.partial"
-    writers[ending](iter(rows), partial)
+    write(iter(rows), partial)
     Path(partial).replace(path)
+
+
+def _writers() -> dict[str, Callable[[Iterator[dict[str, Any]], str], None]]:
+    return {".csv": _csv, ".xlsx": _xlsx, ".jsonl": _jsonl, ".parquet": _parquet}
 
 
 def _csv(rows: Iterator[dict[str, Any]], path: str) -> None:

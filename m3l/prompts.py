@@ -1,11 +1,13 @@
 """Prompts: a post's visible fields inside a task's template, with the masked field left out."""
 
 import re
+from collections.abc import Collection, Sequence
 
 from m3l.config import TaskConfig
 from m3l.records import Post
 
 MASK = "[MASK]"
+OPTIONAL = {"username": "", "company": None, "caption": None, "likes": None}  # fields by what stands for unknown
 
 # Written so in a user's text these would act as tokens; a space inside makes them plain words.
 _SPECIAL = re.compile(r"\[(?=(?:MASK|PAD|CLS|SEP|UNK|DEC)\])|<(?=/?s>|unk>|pad>|image>|extra_id_|\|)", re.IGNORECASE)
@@ -42,15 +44,21 @@ def metadata(task: TaskConfig, post: Post) -> str:
     return _filled(task.template, fields(post, task.hidden))
 
 
+def without(post: Post, names: Collection[str]) -> Post:
+    """The post with some of its OPTIONAL fields unknown."""
+    return post.model_copy(update={name: OPTIONAL[name] for name in names})
+
+
 def answer(task: TaskConfig, post: Post) -> str:
     """What the task shall tell: the masked field as another task's prompt would show it; empty if it is missing."""
     values = fields(post)
     return " ".join(values[name] for name in task.hidden if name in values)
 
 
-def neutral(template: str, task: TaskConfig, post: Post) -> str:
-    """The text that a shared Q-Former reads: no caption, no likes, nor what the task masks, whatever is asked for."""
-    return _filled(template, fields(post, ("caption", "likes", *task.hidden)))
+def neutral(template: str, tasks: Sequence[TaskConfig], post: Post) -> str:
+    """The text that a shared Q-Former reads: no caption, no likes, nor what one of the tasks masks."""
+    masked = [field for task in tasks for field in task.hidden]
+    return _filled(template, fields(post, ("caption", "likes", *masked)))
 
 
 def _filled(template: str, values: dict[str, str]) -> str:

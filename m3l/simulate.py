@@ -10,6 +10,7 @@ import torch
 from m3l import bundle
 from m3l.batch import Collator
 from m3l.config import EvaluateConfig, TaskConfig
+from m3l.prompts import without
 from m3l.records import Context, Example, MediaFrames, Post, Prediction, ReadFrame
 from m3l.retriever.clip import Retriever
 from m3l.retriever.ranking import contexts
@@ -24,7 +25,7 @@ class Simulator:
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.config, self.model = made.config, made.model.to(self.device)
         self.retriever = retriever.to(self.device)
-        self.scale, self.residual_std = made.scale, made.residual_std
+        self.scale, self.residual_std, self.accounts = made.scale, made.residual_std, made.accounts
         self.collator = Collator(made.processor, made.config.model, made.scale)
         self.tokenizer = made.processor.tokenizer
 
@@ -49,7 +50,7 @@ class Simulator:
         `media` are the key frames of each post's files. A post without readable media is answered from its
         metadata, and its `error` says why.
         """
-        found = contexts(self.retriever, self.config.tasks, posts, media, self.config.retriever.top_k)
+        found = contexts(self.retriever, self.config.tasks, posts, media, self.config.retriever)
         read = {
             h: [Example(post=p, context=c[self.task(h).name]) for p, c in zip(posts, found, strict=True)] for h in heads
         }
@@ -65,7 +66,7 @@ class Simulator:
         """(low, likes, high) of each example: the median and the central 80% of a log-normal."""
         if not examples:
             return []
-        task = self.task("likes")
+        task, examples = self.task("likes"), self._as_trained(examples)
         batch = {**self.collator.prompts(examples, task), **self.collator.media(examples, task)}
         told = self.model(**self._here(batch), tell_likes=True).likes.double().cpu().numpy()
         half = NORMAL_80 * self.residual_std / self.scale.std
@@ -77,6 +78,7 @@ class Simulator:
         if not examples:
             return []
         task, settings = self.task("caption"), settings or self.config.evaluate
+        examples = self._as_trained(examples)
         tokens = self.model.generate(
             **self._here(self.collator.prompts(examples, task)),
             media=self._here(self.collator.media(examples, task)),
@@ -87,6 +89,16 @@ class Simulator:
             eos_token_id=self.tokenizer.eos_token_id,
         )
         return [text.strip() for text in self.tokenizer.batch_decode(tokens, skip_special_tokens=True)]
+
+    def _as_trained(self, examples: Sequence[Example]) -> list[Example]:
+        """The examples as training knew them: where new accounts are hidden, without names that it never saw."""
+        hides = self.config.model.new_accounts == "hide"
+        return [
+            e.model_copy(update={"post": without(e.post, ["username"])})
+            if hides and e.post.username not in self.accounts
+            else e
+            for e in examples
+        ]
 
     def _here(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         return {name: value.to(self.device) for name, value in batch.items()}

@@ -9,7 +9,7 @@ import ray
 
 from m3l import storage
 from m3l.config import Config, ConfigError
-from m3l.export import write_table
+from m3l.export import check_format, write_table
 from m3l.media.keyframes import KeyFrameReader
 from m3l.posts import TableError, check_columns, parse_row, read_table
 from m3l.records import PREDICTIONS, Post, Prediction, to_table
@@ -29,7 +29,10 @@ def main(config: Config) -> Summary:
     table, out = config.predict.table, config.predict.out
     if not table or not out:
         raise ConfigError("predict: name what to read and to write, `m3l predict BUNDLE POSTS OUT`")
-    folder = f"{out}.parts" if Path(out).suffix else out
+    folder = out
+    if Path(out).suffix:
+        check_format(out)
+        folder = f"{out}.parts"
     claim(folder, {"bundle": config.paths.of("bundle"), "table": table})
     queue = f"{folder}/queue"
     for chunk in _queue(table, config):

@@ -56,12 +56,13 @@ class Retrieve:
         with tempfile.TemporaryDirectory() as local:
             self.retriever = Retriever.load(storage.download(config.paths.of("retriever"), Path(local)))
         self.retriever.to("cuda" if config.ray.clip_gpus else "cpu")
-        self.tasks, self.top_k = config.tasks, config.retriever.top_k
+        self.config = config
         self.keyframes = open_store(config.paths.of("keyframes"), "media_id")
 
     def __call__(self, block: pa.Table) -> pa.Table:
         posts = [Post.model_validate(row) for row in block.to_pylist()]
-        found = contexts(self.retriever, self.tasks, posts, [self._media(post) for post in posts], self.top_k)
+        media = [self._media(post) for post in posts]
+        found = contexts(self.retriever, self.config.tasks, posts, media, self.config.retriever)
         return to_table([context for tasks in found for context in tasks.values()], CONTEXT)
 
     def _media(self, post: Post) -> list[MediaFrames]:

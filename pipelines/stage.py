@@ -1,6 +1,7 @@
 """One data stage: rows through Ray Data into a folder of parts, safe to run again, with a bar and a summary."""
 
 import hashlib
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -25,7 +26,7 @@ from m3l import storage
 from m3l.config import ConfigError
 
 SETTINGS = "_settings.json"
-console = Console(stderr=True)
+console = Console(stderr=True, width=None if sys.stderr.isatty() else 160)  # a path in a log stays on its line
 
 
 @dataclass

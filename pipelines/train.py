@@ -38,6 +38,7 @@ class Facts:
     processor: Any
     scale: LikesScale
     words: torch.Tensor
+    accounts: list[str]
     rows: int
     validation: list[str]
 
@@ -162,7 +163,8 @@ def _save(folder: str, config: Config, learner: Learner, facts: Facts, final: di
     residual = facts.scale.std * float(np.sqrt(final.get("validation_mse", 1.0)))
     with tempfile.TemporaryDirectory() as temporary:
         made = Path(temporary)
-        bundle.save(made, config, learner.model, facts.processor, facts.scale, {"residual_std": residual})
+        told = {"residual_std": residual, "accounts": facts.accounts}
+        bundle.save(made, config, learner.model, facts.processor, facts.scale, told)
         storage.upload(made, folder)
         retriever = config.paths.of("retriever")
         for part in ("model.safetensors", "retriever.json"):
@@ -172,10 +174,12 @@ def _save(folder: str, config: Config, learner: Learner, facts: Facts, final: di
 def _facts(config: Config, ids: list[str], held_out: list[str]) -> Facts:
     posts, training = config.paths.of("posts"), set(ids)
     sampled: list[Post] = []
+    accounts: set[str] = set()
     count, total, squares = 0, 0.0, 0.0
     for row in storage.read_rows(posts, batch_rows=4096):
         if row["post_id"] not in training:
             continue
+        accounts.add(row["username"])
         value = float(np.log1p(row["likes"] or 0))
         count, total, squares = count + 1, total + value, squares + value**2
         if len(sampled) < SAMPLED_TEXTS:
@@ -186,7 +190,8 @@ def _facts(config: Config, ids: list[str], held_out: list[str]) -> Facts:
     processor = build_processor(config.model, texts + [post.caption or "" for post in sampled])
     tokenizer = processor.tokenizer
     answers = (tokenizer(" " + (p.caption or ""), add_special_tokens=False)["input_ids"] for p in sampled)
-    return Facts(processor, scale, word_weights(answers, len(tokenizer)), len(ids), held_out)
+    weights = word_weights(answers, len(tokenizer))
+    return Facts(processor, scale, weights, sorted(accounts), len(ids), held_out)
 
 
 def _line(metrics: dict[str, Any]) -> str:

@@ -124,6 +124,7 @@ def _loopback(host: str) -> bool:
 
 def _about(bundle: str, text: str) -> dict[str, Any]:
     facts = storage.read_json(f"{bundle}/bundle.json") or {}
+    facts["accounts"] = len(facts.get("accounts", ()))  # whose they are is nobody's business
     metrics = storage.read_json(f"{bundle}/metrics.json") or {}
     config = parse(text)
     version = hashlib.sha256(f"{text}{facts}{metrics}".encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""Shapes in signatures are checked while tests run; a tiny InstructBLIP that every test may read."""
+"""Shapes in signatures are checked while tests run; a tiny InstructBLIP, a local Ray, an S3 server."""
 
 import os
 from collections.abc import Iterator
@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 from jaxtyping import install_import_hook
 
+from . import s3
+
+os.environ.update(s3.ENVIRONMENT)  # before Ray starts, whose workers inherit it
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for tensors this small, threads cost more than they give
 
 # Here, because a module that is imported earlier would carry no checks.
@@ -44,3 +47,10 @@ def local_ray() -> Iterator[None]:
     connect(RayConfig())
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URI of an S3 bucket."""
+    with s3.running(tmp_path_factory.mktemp("s3")) as uri:
+        yield uri

@@ -13,10 +13,12 @@ SHORTEST_S, LONGEST_S = 0.1, 1000.0  # periods of the Fourier features of time
 
 
 class TFormer(nn.Module):
-    """Fuses the query tokens of several frames into those of one: mean + gate * (Q-Former layers - mean).
+    """Fuses the query tokens of several frames into those of one: pooled + gate * (Q-Former layers - pooled).
 
-    A gate of zero, where a checkpoint starts, gives the masked mean, and for one frame the frame itself
-    (method.md, section 3). It is a set function of (frame, seconds): the order of storage does not matter.
+    `pooled` is a weighted mean over the frames, with weights that each query token learns from what a frame shows
+    and when. A checkpoint starts with a gate of zero and equal weights, which is the masked mean, and for one frame
+    the frame itself (method.md, section 3). It is a set function of (frame, seconds): the order of storage does not
+    matter.
     """
 
     def __init__(self, config: InstructBlipConfig, layers: int, frequencies: int = 32):
@@ -37,6 +39,8 @@ class TFormer(nn.Module):
         self.frequencies = frequencies
         self.time = nn.Linear(2 * frequencies, hidden)
         self.gate = nn.Parameter(torch.zeros(hidden))
+        self.what = nn.Parameter(torch.zeros(hidden))
+        self.when = nn.Parameter(torch.zeros(config.num_query_tokens, 2))
         # There is no text here: dead weights would break DDP, which waits for every gradient.
         for layer in self.layers.encoder.layer:
             del layer.intermediate, layer.output
@@ -56,7 +60,14 @@ class TFormer(nn.Module):
                 for part in ("key", "value"):
                     name = name.replace(f"crossattention.attention.{part}", f"attention.attention.{part}")
                 init.copy_(parameter, donor.get_parameter(name))
-        init.zeros_(self.gate)
+        for start in (self.gate, self.what, self.when):
+            init.zeros_(start)
+
+    @torch.no_grad()
+    def spread(self, sharpness: float) -> None:
+        """Let each query token begin with its own stretch of the post, the first with its start: for no checkpoint."""
+        centre = torch.linspace(0, 1, len(self.when))
+        self.when.copy_(sharpness * torch.stack([2 * centre, -torch.ones_like(centre)], -1))  # -(place - centre)^2
 
     def forward(
         self,
@@ -66,8 +77,7 @@ class TFormer(nn.Module):
     ) -> Float[Tensor, "batch query hidden"]:
         """Every row needs at least one frame whose mask is true."""
         batch, _, query, _ = frames.shape
-        weight = mask[:, :, None, None].to(frames.dtype)
-        mean = (frames * weight).sum(1) / weight.sum(1)
+        pooled = self._pooled(frames, mask, seconds)
         timed = frames + self._time_features(seconds)[:, :, None]
         fused = self.layers(
             input_ids=None,
@@ -75,7 +85,21 @@ class TFormer(nn.Module):
             encoder_hidden_states=timed.flatten(1, 2),
             encoder_attention_mask=mask.repeat_interleave(query, 1).long(),
         ).last_hidden_state
-        return mean + self.gate * (fused - mean)
+        return pooled + self.gate * (fused - pooled)
+
+    def _pooled(
+        self,
+        frames: Float[Tensor, "batch frame query hidden"],
+        mask: Bool[Tensor, "batch frame"],
+        seconds: Float[Tensor, "batch frame"],
+    ) -> Float[Tensor, "batch query hidden"]:
+        """Each query token's mean over the real frames, weighted by the token's content and the frame's place."""
+        first = seconds.masked_fill(~mask, torch.inf).amin(1, keepdim=True)
+        last = seconds.masked_fill(~mask, -torch.inf).amax(1, keepdim=True)
+        place = ((seconds - first) / (last - first).clamp(min=1e-6)).clamp(0, 1)  # 0: first frame, 1: last
+        logits = frames.float() @ self.what.float() + torch.stack([place, place**2], -1).float() @ self.when.float().T
+        weight = logits.masked_fill(~mask[:, :, None], -torch.inf).softmax(1)
+        return (frames * weight[..., None].to(frames.dtype)).sum(1)
 
     def _time_features(self, seconds: Float[Tensor, "batch frame"]) -> Float[Tensor, "batch frame hidden"]:
         # In float32 and not a buffer: a buffer would be cast to bf16 with the model and lose the seconds.

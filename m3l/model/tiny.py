@@ -78,7 +78,7 @@ def tiny_model(
     # transformers starts the queries at zero, where all of them stay equal for ever.
     torch.nn.init.normal_(model.query_tokens, std=0.02)
     model.tformer.queries.data.copy_(model.query_tokens)
-    model.tformer.gate.data.fill_(sizes.tformer_gate)
+    model.tformer.spread(sizes.tformer_spread)
     return model
 
 

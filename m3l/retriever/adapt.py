@@ -1,4 +1,4 @@
-"""Which part of a CLIP is trained: all of it, the projections into the common space, or LoRA."""
+"""Which part of a CLIP is trained: all of it, all but the table of words, the projections, or LoRA."""
 
 from typing import Literal
 
@@ -12,11 +12,17 @@ LORA_RANK = 8
 _TOWER_LAYERS = ("c_fc", "c_proj", "attn")  # of open_clip's transformers
 
 
-def adapted(retriever: Retriever, how: Literal["all", "projections", "lora"]) -> Retriever:
+Trainable = Literal["all", "layers", "projections", "lora"]
+
+
+def adapted(retriever: Retriever, how: Trainable) -> Retriever:
     """The same retriever with gradients only where it is to learn; scale and bias always do if they are used."""
     match how:
         case "all":
             retriever.requires_grad_(True)
+        case "layers":
+            retriever.requires_grad_(True)
+            _words(retriever).requires_grad_(False)
         case "projections":
             retriever.requires_grad_(False)
             for parameter in _projections(retriever):
@@ -34,6 +40,11 @@ def merged(retriever: Retriever) -> Retriever:
     if hasattr(retriever.clip, "merge_and_unload"):
         retriever.clip = retriever.clip.merge_and_unload()
     return retriever.requires_grad_(True)
+
+
+def _words(retriever: Retriever) -> nn.Module:
+    # Of a tiny CLIP most parameters: 49,408 words, nearly all of which never occur. As they are drawn, they differ.
+    return getattr(retriever.clip, "text", retriever.clip).token_embedding
 
 
 def _projections(retriever: Retriever) -> list[nn.Parameter]:

@@ -21,8 +21,8 @@ from m3l.retriever.objectives import CaptionContrast, FrameRetrieval
 from m3l.retriever.ranks import first_row
 from m3l.retriever.samples import Sample, Shelf, draw, spread_labels, stack
 
-CONTRAST_FRAMES = 4  # of a post in one step of the teacher: more posts teach more than more frames
-STEP_FRAMES = 16  # of a post in one step of the student: bounds memory, whatever the post
+CONTRAST_FRAMES = 1  # of a post in one step of the teacher: with more it learns the posts by heart, not the subjects
+STEP_FRAMES = 8  # of a post in one step of the student: bounds memory, whatever the post
 WEIGHT_DECAY = 0.05
 WARM_UP = 0.1  # of the steps, with a rising learning rate
 CLIP_NORM = 1.0
@@ -76,7 +76,9 @@ def train(
         objective.eval()
 
     if config.teacher_epochs:
-        adapted(retriever, "all").bias.requires_grad_(False)  # which the contrast does not use
+        adapted(retriever, "layers" if config.trainable == "layers" else "all").bias.requires_grad_(
+            False
+        )  # which the contrast does not use
         learn(CaptionContrast(retriever), contrast, config.teacher_epochs, "teacher")
     teacher = retriever.eval().requires_grad_(False)
     if not config.epochs:
@@ -113,7 +115,7 @@ def _descend(
 ) -> Iterator[dict[str, float]]:
     """Adam over the batches, the learning rate up and then down on a cosine; yields each step's losses."""
     parameters = [p for p in objective.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=WEIGHT_DECAY)
+    optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=WEIGHT_DECAY, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: _rate(done, total))
     for batch in batches:
         losses = step(objective, batch)

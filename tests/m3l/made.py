@@ -15,7 +15,8 @@ TINY: Config = load(
     "tiny",
     [
         "model.tiny={image_size: 32, patch_size: 16, vision_hidden: 32, vision_layers: 2, qformer_hidden: 32,"
-        " qformer_layers: 2, query_tokens: 4, text_hidden: 32, text_layers: 2, heads: 2, vocabulary: 400}",
+        " qformer_layers: 2, query_tokens: 4, text_hidden: 32, text_layers: 2, heads: 2, vocabulary: 400,"
+        " tformer_spread: 0}",
         "model.head_hidden=16",
         "model.max_prompt_tokens=96",
         "model.max_caption_tokens=12",

@@ -27,7 +27,7 @@ def retriever() -> Retriever:
 
 
 def saved(folder: Path, config: Config, model: M3L, processor: Any, retriever: Retriever) -> Path:
-    bundle.save(folder, config, model, processor, SCALE, {"residual_std": 0.5})
+    bundle.save(folder, config, model, processor, SCALE, {"residual_std": 0.5, "accounts": ["maker"]})
     retriever.save(folder / "retriever")
     return folder
 
@@ -87,6 +87,7 @@ def test_a_bundle_answers_as_what_was_saved(
     assert answers(made.model, made.processor) == answers(model, processor)
     assert (made.config, made.scale, made.residual_std) == (config, SCALE, 0.5)
     assert not made.model.training
+    assert made.accounts == {"maker"}
 
 
 def test_what_a_checkpoint_provides_is_not_written_again(

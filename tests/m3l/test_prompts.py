@@ -33,9 +33,9 @@ def test_what_is_masked_is_never_told() -> None:
         assert "Do it safely" not in tell(CONTENT, POST)
         assert "78" not in tell(BEHAVIOUR, POST)
     greedy = "{{Caption is {caption}.}} {{Likes received is {likes}.}} {{Username is {username}.}}"
-    assert neutral(greedy, CONTENT, POST) == neutral(greedy, BEHAVIOUR, POST) == "Username is MayoClinic."
+    assert neutral(greedy, [CONTENT], POST) == neutral(greedy, [CONTENT, BEHAVIOUR], POST) == "Username is MayoClinic."
     who = TaskConfig(name="who", masked="username", head="caption", template="[MASK]")
-    assert neutral(greedy, who, POST) == ""
+    assert neutral(greedy, [CONTENT, who], POST) == ""
 
 
 def test_a_missing_field_leaves_its_sentence_out() -> None:

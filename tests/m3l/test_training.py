@@ -12,7 +12,7 @@ import torch
 
 from m3l.model.build import build_model
 from m3l.tasks import draw_task
-from m3l.training import Learner, learning_rate, word_weights
+from m3l.training import Learner, augmented, learning_rate, word_weights
 
 from .made import BEHAVIOUR, CONTENT, TINY, collator, example, row
 
@@ -94,10 +94,21 @@ def test_a_task_of_ones_own_counts_in_its_heads_mean(processor: Any) -> None:
 def test_the_warm_up_names_words_and_ends(processor: Any) -> None:
     taught = learner(processor, warmup=6, lr=1e-2)
     losses = [taught.step(POSTS) for _ in range(8)]
-    assert [list(told) == ["words"] for told in losses] == [True] * 6 + [False] * 2
+    assert [list(told) == ["words", "nll", "mse"] for told in losses] == [True] * 6 + [False] * 2
     assert losses[5]["words"] < losses[0]["words"]
-    blind = learner(processor, warmup=1)
-    assert np.isfinite(blind.step([row(example(0, frames=0))])["words"])
+    assert losses[5]["mse"] < losses[0]["mse"]
+    blind = learner(processor, warmup=1).step([row(example(0, frames=0))])
+    assert list(blind) == ["nll", "mse"] and np.isfinite(list(blind.values())).all()
+
+
+def test_the_warm_up_shows_no_task_what_another_masks(processor: Any) -> None:
+    taught = learner(processor, warmup=1, setting="per_task")
+    read = []
+    see = taught.model.see
+    taught.model.see = lambda **media: read.append(media["qformer_input_ids"]) or see(**media)  # type: ignore
+    taught.step([row(example(0, caption="night", likes=777))])
+    words = processor.qformer_tokenizer.decode(read[0][0])
+    assert "night" not in words and "777" not in words
 
 
 def test_frames_are_drawn_in_their_order_and_media_are_dropped(processor: Any) -> None:
@@ -105,9 +116,47 @@ def test_frames_are_drawn_in_their_order_and_media_are_dropped(processor: Any) -
     times = [[frame.time_s for frame in taught._thin(post, 3, 0.0).context.frames] for _ in range(20)]
     assert all(len(drawn) == 3 and drawn == sorted(drawn) for drawn in times)
     assert len({tuple(drawn) for drawn in times}) > 5
+    assert {drawn[0] for drawn in times} == {post.context.frames[0].time_s}  # how a video starts counts
     dropped = sum(not taught._thin(post, 3, 0.25).context.frames for _ in range(400))
     assert dropped / 400 == pytest.approx(0.25, abs=0.08)
     assert taught._thin(post, 9, 0.0) == post
+
+
+def test_fields_are_dropped_from_prompts_but_never_what_is_masked(processor: Any) -> None:
+    taught = learner(processor, field_dropout=0.5)
+    examples = [example(number % 3) for number in range(200)]
+    for task, shown in ((CONTENT, "likes"), (BEHAVIOUR, "caption")):
+        posts = [e.post for e in taught._forgetful(examples, task, range(200))]
+        assert all(
+            getattr(post, task.masked) == getattr(e.post, task.masked) for post, e in zip(posts, examples, strict=True)
+        )
+        assert sum(getattr(post, shown) is None for post in posts) == pytest.approx(100, abs=25)
+        assert sum(not post.username for post in posts) == pytest.approx(100, abs=25)
+    again = taught._forgetful(examples, BEHAVIOUR, range(200))
+    assert [e.post.username for e in again] == [post.username for post in posts]
+    taught = learner(processor)
+    assert taught._forgetful(examples, CONTENT, range(200)) == examples
+
+
+def test_augmentation_moves_a_frame_and_keeps_what_it_shows() -> None:
+    frames = torch.zeros(64, 3, 56, 56)
+    frames[:, :, 24:32, 24:32] = 1.0
+    moved = augmented(frames, seed=0)
+    assert (augmented(frames, seed=0) == moved).all() and not (augmented(frames, seed=1) == moved).all()
+    areas = moved[:, 0].sum((1, 2)) / 64
+    assert 0.85**2 - 0.05 < areas.min() < 0.9 and 1.2 < areas.max() < 1.2**2 + 0.05
+    rows = (moved[:, 0].sum(2) * torch.arange(56)).sum(1) / moved[:, 0].sum((1, 2)) - 27.5
+    assert 0.08 * 56 < rows.abs().max() < 0.2 * 56
+
+
+def test_augmented_frames_differ_each_time_and_plain_ones_do_not(processor: Any) -> None:
+    post = [example(0, frames=2)]
+    for augment in (False, True):
+        taught = learner(processor, augment=augment)
+        one, two = (taught._media(post, CONTENT)["pixel_values"] for _ in range(2))
+        assert one.shape == two.shape and bool((one == two).all()) is not augment
+        plain = taught.collator.media(post, CONTENT)["pixel_values"]
+        assert bool((one == plain).all()) is not augment
 
 
 def test_frozen_parts_stay_as_they_are(processor: Any) -> None:
@@ -143,6 +192,7 @@ def test_two_ranks_hold_the_same_weights(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr.decode()[-2000:]
     one, two = (torch.load(tmp_path / f"rank{rank}.pt") for rank in (0, 1))
     assert all((one["weights"][name] == two["weights"][name]).all() for name in one["weights"])
-    assert [list(told) for told in one["losses"]] == [list(told) for told in two["losses"]]
+    heads = [[[n for n in told if n != "words"] for told in each["losses"]] for each in (one, two)]
+    assert heads[0] == heads[1]  # a rank without media has no words to name, but the same task
     assert one["losses"] != two["losses"]
     assert {name for told in one["losses"] for name in told} == {"words", "nll", "mse"}

@@ -29,7 +29,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     processor = build_processor(config.model, ["Sunrise over the pad by nasa"] * 3)
     model = build_model(config.model, processor, config.seed)
-    bundle.save(folder, config, model, processor, LikesScale(6.0, 1.5), {"residual_std": 0.8})
+    bundle.save(folder, config, model, processor, LikesScale(6.0, 1.5), {"residual_std": 0.8, "accounts": ["nasa"]})
     Retriever.build(config.retriever.clip, config.seed).save(folder / "retriever")
     return folder
 

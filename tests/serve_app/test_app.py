@@ -146,6 +146,7 @@ def test_it_tells_its_health_and_its_model(service):
     assert (model["name"], model["config"]) == ("m3l", "tiny-test")
     assert [task["masked"] for task in model["tasks"]] == ["caption", "likes"]
     assert model["training"]["residual_std"] == 0.8
+    assert model["training"]["accounts"] == 1
     assert {"/v1/simulate", "/v1/simulate/upload"} <= service.get("/openapi.json").json()["paths"].keys()
 
 

@@ -18,7 +18,8 @@ def tformer(model: Any) -> TFormer:
     """One whose gate is open."""
     made: TFormer = copy.deepcopy(model.tformer)
     torch.manual_seed(1)
-    torch.nn.init.normal_(made.gate)
+    for part in (made.gate, made.what, made.when):
+        torch.nn.init.normal_(part)
     return made
 
 
@@ -32,6 +33,14 @@ def test_it_starts_as_the_mean_of_the_real_frames(model: Any, frames: torch.Tens
     torch.testing.assert_close(fused[0], frames[0].mean(0))
     torch.testing.assert_close(fused[1], frames[1, :2].mean(0))
     assert (model.tformer(frames[:, :1], MASK[:, :1], SECONDS[:, :1]) == frames[:, 0]).all()
+
+
+def test_spread_tokens_begin_with_their_own_stretch(model: Any) -> None:
+    made: TFormer = copy.deepcopy(model.tformer)
+    made.spread(40.0)
+    frames = torch.arange(3.0)[None, :, None, None].expand(1, 3, Q, HIDDEN)
+    told = made(frames, MASK[:1], torch.tensor([[5.0, 6.0, 7.0]]))[0, :, 0]
+    assert told[0] < 0.1 and told[-1] > 1.9 and (told.diff() > 0).all()
 
 
 def test_padded_frames_do_not_matter(tformer: TFormer, frames: torch.Tensor) -> None:

@@ -51,6 +51,17 @@ def test_without_teacher_epochs_the_given_clip_is_the_teacher():
     assert all(torch.equal(value, given[name]) for name, value in made.teacher.state_dict().items())
 
 
+@pytest.mark.parametrize("trainable", ["all", "layers", "projections", "lora"])
+def test_only_what_is_trainable_moves(trainable):
+    made, *_ = trained(teacher_epochs=0, trainable=trainable)
+    given = Retriever.build(TINY, seed=0).state_dict()
+    moved = {name for name, value in made.student.state_dict().items() if not torch.equal(value, given[name])}
+    assert ("clip.token_embedding.weight" in moved) is (trainable == "all")
+    assert ("clip.positional_embedding" in moved) is (trainable in {"all", "layers"})
+    assert ("clip.text_projection" in moved) is (trainable != "lora")
+    assert "bias" in moved
+
+
 def test_a_few_posts_are_learned_by_heart():
     _, told, _ = trained(teacher_epochs=12, epochs=12, batch_size=6)
     teacher = [losses["teacher_loss"] for losses in told if "teacher_loss" in losses]
