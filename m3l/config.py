@@ -226,6 +226,7 @@ class RayConfig(Section):
     address: str | None = None  # None: a cluster that is there already, else a local one
     num_cpus: int | None = 4  # logical CPUs of a local Ray; below 4 its own actors starve the work
     block_rows: int = Field(64, ge=1)  # rows in one block: the unit of retry and of resuming
+    block_media: int = Field(16, ge=1)  # the same of media files to be decoded: about a second of work or more
     frames_cpus: float = 1.0
     frames_workers: int = Field(2, ge=1)
     clip_workers: int = Field(2, ge=1)

@@ -147,6 +147,7 @@ POSTS = pa.schema(
         ("split", pa.string()),
     ]
 )
+MEDIA = pa.schema([pa.field("media_id", pa.string(), nullable=False), *_MEDIA])
 REJECTED = pa.schema([("row", pa.int64()), ("id", pa.string()), ("reason", pa.string()), ("raw", pa.string())])
 KEYFRAMES = pa.schema(
     [

@@ -1,4 +1,7 @@
-"""A table in the challenge's columns -> posts/, and rejected/ beside it: every row is in one of the two."""
+"""A table in the challenge's columns -> posts/, and beside it rejected/ (every row is in one of the two) and media/.
+
+posts/media/ lists every file that the posts name, once, however many of them share it.
+"""
 
 import time
 from collections import Counter, deque
@@ -10,7 +13,7 @@ import ray
 from m3l import storage
 from m3l.config import Config, ConfigError, IngestConfig
 from m3l.posts import Deduplicator, Rejected, TableError, check_columns, parse_row, read_table
-from m3l.records import POSTS, REJECTED, Post, to_table
+from m3l.records import MEDIA, POSTS, REJECTED, Media, Post, to_table
 from pipelines.session import connect
 from pipelines.stage import Summary, claim, console, progress
 
@@ -39,6 +42,7 @@ def main(config: Config) -> Summary:
     parse = ray.remote(num_cpus=0.5)(_parse)
     with progress("ingest", None) as advance:
         seen, waiting, row_number = Deduplicator(), deque[Any](), 0
+        listed: set[int] = set()  # of media: with `seen`, what grows with the rows, some 100 bytes each
         pending = iter(_chain(first, chunks))
         while True:
             for rows in islice(pending, IN_FLIGHT - len(waiting)):
@@ -51,6 +55,7 @@ def main(config: Config) -> Summary:
                 seen.admit(p, r, number + i) for i, (p, r) in enumerate(zip(ray.get(parsed), rows, strict=True))
             ]
             _write(admitted, folder, number, summary)
+            _list_media(admitted, listed, folder, number)
             advance(len(rows))
     summary.seconds = time.monotonic() - started
     return summary.show()
@@ -66,6 +71,18 @@ def _write(admitted: list[Post | Rejected], folder: str, number: int, summary: S
     summary.rows_in += len(admitted)
     summary.rows_out += len(posts)
     summary.errors += Counter(item.reason.split(":")[0] for item in rejected)
+
+
+def _list_media(admitted: list[Post | Rejected], listed: set[int], folder: str, number: int) -> None:
+    new: dict[str, Media] = {}
+    for post in admitted:
+        for media in post.media if isinstance(post, Post) else ():
+            if (name := int(media.media_id, 16)) not in listed:
+                listed.add(name)
+                new[media.media_id] = media
+    if new:
+        rows = [{"media_id": name, **media.model_dump()} for name, media in new.items()]
+        storage.write_part(to_table(rows, MEDIA), f"{folder}/media", [str(number)])
 
 
 def _parse(rows: list[dict[str, Any]], first: int, config: IngestConfig, seed: int) -> list[Post | Rejected]:

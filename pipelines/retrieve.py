@@ -26,13 +26,13 @@ def main(config: Config) -> Summary:
         raise ConfigError(f"{retriever} holds no retriever: run `m3l train-retriever` first")
     made = config.model_dump(mode="json")
     claim(folder, {name: made[name] for name in ("seed", "tasks", "retriever")})
-    done = list(storage.read_column(folder, "post_id"))
-    summary = Summary("retrieve", folder, storage.count_rows(posts) * len(config.tasks), rows_before=len(done))
-    if len(done) < summary.rows_in:
+    wanted, before = storage.count_rows(posts) * len(config.tasks), storage.count_rows(folder)
+    summary = Summary("retrieve", folder, wanted, rows_before=before)
+    if before < wanted:
         connect(config.ray)
         rows = ray.data.read_parquet(storage.parts(posts), filesystem=storage.locate(posts)[0])
         found = (
-            todo(rows, "post_id", set(done))
+            todo(rows, "post_id", storage.read_column(folder, "post_id"))
             .repartition(target_num_rows_per_block=config.ray.block_rows)
             .map_batches(
                 Retrieve,

@@ -14,7 +14,11 @@ import psutil
 import pytest
 
 from m3l import storage
+from m3l.config import load
 
+from .test_way import QUICK
+
+POSTS = 40
 ROOT = Path(__file__).parents[2]
 RAY = [sys.executable, "-m", "ray.scripts.scripts"]
 
@@ -80,11 +84,17 @@ def end(pid: int) -> None:
         process.kill()
 
 
-def submit(cluster, verb: str, *arguments: str) -> subprocess.CompletedProcess:
+def submit(cluster, verb: str, *arguments: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
     url, environment = cluster
-    command = [*RAY, "job", "submit", "--address", url, "--working-dir", ".", "--", "python", "-m", f"pipelines.{verb}"]
+    command = [*RAY, "job", "submit", "--address", url, "--working-dir", ".", *options]
     return subprocess.run(
-        [*command, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False
+        [*command, "--", "python", "-m", f"pipelines.{verb}", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
     )
 
 
@@ -92,16 +102,38 @@ def test_the_job_api_is_closed_without_the_token(cluster):
     assert httpx.get(f"{cluster[0]}/api/jobs/").status_code == 401
 
 
-def test_verbs_run_as_jobs_one_after_the_other(cluster, tmp_path):
-    run = f"paths.run={tmp_path}"
-    corpus = submit(cluster, "corpus", "--config", "tiny", "--posts", "12", run)
-    assert corpus.returncode == 0, corpus.stdout + corpus.stderr
-    ingest = submit(cluster, "ingest", f"{tmp_path}/corpus/table", f"{tmp_path}/posts", run)
-    assert ingest.returncode == 0, ingest.stdout + ingest.stderr
-    frames = submit(cluster, "frames", "--config", "tiny", run, f"paths.media_root={tmp_path}/corpus")
-    assert frames.returncode == 0, frames.stdout + frames.stderr
-    assert storage.count_rows(f"{tmp_path}/posts") == 12
-    assert storage.count_rows(f"{tmp_path}/keyframes") >= 12
+def test_every_verb_runs_as_a_job(cluster, tmp_path):
+    settings = tmp_path / "job.yaml"
+    here = [f"paths.run={tmp_path}", f"paths.media_root={tmp_path}/corpus", f"ingest.table={tmp_path}/corpus/table"]
+    settings.write_text(load("tiny", [*QUICK, *here, f"corpus.posts={POSTS}"]).to_yaml())
+    told = tmp_path / "told.csv"
+    verbs = ["corpus", "ingest", "frames", "train_retriever", "retrieve", "train", "tune", "evaluate", "predict"]
+    extra = {"predict": (str(tmp_path / "bundle"), str(tmp_path / "corpus" / "table"), str(told))}
+    for verb in verbs:
+        job = submit(cluster, verb, "--config", str(settings), *extra.get(verb, ()))
+        assert job.returncode == 0, job.stdout + job.stderr
+    for folder, rows in (("posts", POSTS), ("context", 2 * POSTS)):
+        assert storage.count_rows(f"{tmp_path}/{folder}") == rows
+    assert "<html" in (tmp_path / "report" / "index.html").read_text()
+    assert len(told.read_text().splitlines()) > POSTS  # captions have lines of their own
+
+    port = free_port()
+    arguments = ["--config", str(settings), f"serve.port={port}"]
+    submit(cluster, "serve", *arguments, options=("--no-wait", "--submission-id", "service"))
+    try:
+        assert answers(f"http://127.0.0.1:{port}/-/healthz")
+    finally:
+        url, environment = cluster
+        subprocess.run([*RAY, "job", "stop", "--address", url, "service"], env=environment, check=True, timeout=120)
+
+
+def answers(url: str) -> bool:
+    for _ in range(120):
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(url).status_code == 200:
+                return True
+        time.sleep(1)
+    return False
 
 
 def test_a_mistyped_field_fails_the_job_with_one_line(cluster):

@@ -52,4 +52,4 @@ def test_posts_are_scored_from_and_into_the_bucket(config, bucket):
     predict.main(override(config, {"predict.table": f"{bucket}/mine.jsonl", "predict.out": out}))
     told = [json.loads(line) for line in str(storage.read_text(out)).splitlines()]
     assert [row["id"] for row in told] == [str(post["id"]) for post in posts]
-    assert all(row["likes"] >= 0 and row["caption"] for row in told)
+    assert all(row["likes"] >= 0 and row["caption"] is not None for row in told)

@@ -63,7 +63,7 @@ def test_only_what_is_trainable_moves(trainable):
 
 
 def test_a_few_posts_are_learned_by_heart():
-    _, told, _ = trained(teacher_epochs=12, epochs=12, batch_size=6)
+    _, told, _ = trained(teacher_epochs=80, epochs=12, batch_size=6)
     teacher = [losses["teacher_loss"] for losses in told if "teacher_loss" in losses]
     student = [losses["student_dfr"] for losses in told if "student_dfr" in losses]
     assert teacher[-1] < 0.7 * teacher[0]
