@@ -1,4 +1,4 @@
-"""`kill -9` in the middle of a stage: the same command goes on, no row is lost, none comes twice, none is made again."""
+"""`kill -9` in the middle of a stage: the same command goes on, and no row is lost, comes twice or is made again."""
 
 import os
 import signal
