@@ -129,9 +129,8 @@ class Learner:
             tasks = list(self.tasks)
         else:
             tasks = [draw_task(self.tasks, self.done, self.seed, self.config.cut)]
-        draws = self.random.integers(
-            2**32, size=len(rows)
-        ).tolist()  # of frames and fields: the same for every task of a row
+        # Frames and fields are drawn alike for every task of a row.
+        draws = self.random.integers(2**32, size=len(rows)).tolist()
         thin = [
             [
                 self._thin(row[task.name], self.config.frames, self.config.media_dropout, draw)
