@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from m3l.batch import Collator
 from m3l.config import TaskConfig, TrainConfig
 from m3l.model.modeling import M3L
+from m3l.optim import build_optimiser
 from m3l.parallel import spread
 from m3l.prompts import OPTIONAL, without
 from m3l.records import Example
@@ -64,9 +65,7 @@ class Learner:
         self.model, self.collator, self.tasks, self.config, self.seed = model, collator, tasks, config, seed
         self.net = spread(StepLoss(model, word_weights), config.strategy, self.device)
         self.trainable = [p for p in model.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.AdamW(
-            self.trainable, lr=config.lr, weight_decay=config.weight_decay, betas=(0.9, 0.98), fused=True
-        )
+        self.optimiser = build_optimiser(model, config)
         self.warmup_steps, self.steps, self.done = warmup_steps, steps, 0
         self.random = np.random.default_rng((seed, 1 + rank))
         self.causal = model.config.use_decoder_only_language_model

@@ -1,0 +1,33 @@
+"""The one typed tree of settings: defaults here, presets and dotted overrides on top, a mistyped field is an error."""
+
+from m3l.config.base import ConfigError
+from m3l.config.data import ClipConfig, CorpusConfig, IngestConfig, MediaConfig, Paths, RetrieverConfig
+from m3l.config.learning import LoraSettings, ModelConfig, TaskConfig, TinyModel, TrainConfig, TuneConfig
+from m3l.config.loading import anchored, load, override, parse
+from m3l.config.running import EvaluateConfig, PredictConfig, RayConfig, ServeConfig
+from m3l.config.tree import Config
+
+__all__ = [
+    "ClipConfig",
+    "Config",
+    "ConfigError",
+    "CorpusConfig",
+    "EvaluateConfig",
+    "IngestConfig",
+    "LoraSettings",
+    "MediaConfig",
+    "ModelConfig",
+    "Paths",
+    "PredictConfig",
+    "RayConfig",
+    "RetrieverConfig",
+    "ServeConfig",
+    "TaskConfig",
+    "TinyModel",
+    "TrainConfig",
+    "TuneConfig",
+    "anchored",
+    "load",
+    "override",
+    "parse",
+]

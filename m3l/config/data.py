@@ -1,0 +1,90 @@
+"""Settings of the way to the context: paths, corpus, ingest, media, retriever."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from m3l.config.base import Section
+
+
+class Paths(Section):
+    """Where each arrow of the data's way ends: folders below `run`, local or `s3://`, unless named."""
+
+    run: str = "runs/default"
+    media_root: str | None = None  # the folder that relative and file: media URLs are resolved in
+    corpus: str = "{run}/corpus"
+    posts: str = "{run}/posts"
+    keyframes: str = "{run}/keyframes"
+    retriever: str = "{run}/retriever"
+    context: str = "{run}/context"
+    bundle: str = "{run}/bundle"
+    tune: str = "{run}/tune"
+    report: str = "{run}/report"
+
+    def of(self, name: str) -> str:
+        """The resolved folder of one arrow, e.g. `of("posts")`."""
+        value = getattr(self, name)
+        return str(value).format(run=self.run.rstrip("/"))
+
+
+class CorpusConfig(Section):
+    """The synthetic corpus with known truth (m3l/corpus)."""
+
+    posts: int = Field(2000, ge=1)
+    accounts: int = Field(16, ge=1)
+    unseen_accounts: int = Field(4, ge=0)
+    subjects: int = Field(12, ge=2, le=24)
+    scenes: int = Field(6, ge=1, le=8)
+    noise: float = Field(0.35, ge=0)  # standard deviation of log(1 + likes)
+    broken_share: float = Field(0.03, ge=0, le=1)
+
+
+class IngestConfig(Section):
+    """How the challenge's table becomes posts."""
+
+    table: str | None = None  # csv, xlsx, jsonl, parquet, or a folder of parts
+    video_height: int = Field(360, ge=1)  # the MP4 variant nearest this height is read
+    validation_share: float = Field(0.05, ge=0, lt=1)
+    test_share: float = Field(0.1, ge=0, lt=1)  # of rows whose table names no split
+
+
+class MediaConfig(Section):
+    """Reading media: what is allowed in, how frames are sampled, how many key frames are kept."""
+
+    allowed_hosts: tuple[str, ...] = ("pbs.twimg.com", "video.twimg.com")
+    max_bytes: int = 256 * 2**20
+    max_pixels: int = 4096 * 2304
+    max_seconds: float = 600.0
+    fetch_timeout_s: float = 30.0
+    decode_timeout_s: float = 60.0
+    stride_s: float = Field(0.5, gt=0)
+    max_samples: int = Field(1200, ge=1)
+    key_frames: int = Field(50, ge=1)
+    katna_compatible: bool = False  # keep Katna's index bug, for parity with the library
+    image_height: int = Field(360, ge=16)  # of the stored key frames, at most
+    jpeg_quality: int = Field(95, ge=1, le=100)
+
+
+class ClipConfig(Section):
+    """An open_clip model: a name with a pretrained tag, a local directory, or a tiny one from scratch."""
+
+    name: str = "ViT-B-32"
+    pretrained: str | None = "laion2b_s34b_b79k"  # an open_clip tag or a path; None: from scratch
+    tiny: bool = False  # the 6 M parameter model of m3l/retriever/clip.py
+
+
+class RetrieverConfig(Section):
+    """Retrieval of `top_k` key frames and the training of L = bce_weight BCE + dfr_weight DFR."""
+
+    clip: ClipConfig = ClipConfig()
+    top_k: int = Field(10, ge=1)
+    sharpness: float | None = Field(None, ge=0)  # null: the plain top k; a number trades relevance for coverage (BOLT)
+    positives: int = Field(10, ge=1)  # frames that the teacher ranks top for the true caption
+    bce_weight: float = Field(0.1, ge=0)
+    dfr_weight: float = Field(0.9, ge=0)
+    similarity: Literal["scaled_cosine", "dot"] = "scaled_cosine"
+    teacher_epochs: int = Field(0, ge=0)  # from scratch only: CLIP's own loss on captions and frames
+    epochs: int = Field(3, ge=0)
+    batch_size: int = Field(32, ge=1)
+    lr: float = Field(1e-4, gt=0)
+    trainable: Literal["all", "layers", "projections", "lora"] = "projections"  # layers: all but the table of words

@@ -1,0 +1,96 @@
+"""Settings of the model, its tasks, its training and the sweep."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from m3l.config.base import Section
+
+
+class TaskConfig(Section):
+    """One way to mask a post: the field to tell, the prompt around the others, the head that tells it."""
+
+    name: str
+    masked: Literal["username", "company", "posted_at", "caption", "likes"]
+    head: Literal["caption", "likes"]
+    template: str
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """The masked field by the names that templates know."""
+        return ("date", "time") if self.masked == "posted_at" else (self.masked,)
+
+
+class LoraSettings(Section):
+    rank: int = Field(16, ge=1)
+    alpha: int = Field(32, ge=1)
+    dropout: float = Field(0.05, ge=0, lt=1)
+
+
+class TinyModel(Section):
+    """Sizes of the model that is built from nothing, for machines without weights."""
+
+    image_size: int = 56
+    patch_size: int = 8
+    vision_hidden: int = 96
+    vision_layers: int = 3
+    qformer_hidden: int = 96
+    qformer_layers: int = 2
+    query_tokens: int = 8
+    text_hidden: int = 160
+    text_layers: int = 3
+    heads: int = 4
+    vocabulary: int = 1200
+    tformer_spread: float = Field(10.0, ge=0)  # how closely each query token begins with its own stretch of a post
+
+
+class ModelConfig(Section):
+    """InstructBLIP, T-Former and likes head."""
+
+    checkpoint: str | None = None  # a hub name or a directory in InstructBLIP's format; None: `tiny`
+    tiny: TinyModel = TinyModel()
+    tformer_layers: int = Field(2, ge=1)
+    head_hidden: int = 512
+    lora: LoraSettings | None = LoraSettings()
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    qformer_text: Literal["per_task", "shared"] = "shared"
+    new_accounts: Literal["name", "hide"] = "name"  # hide: a name that training has not seen is left out of prompts
+    qformer_template: str = "{{Username is {username}.}} {{Release Date is {date},}} {{Release Time is {time}.}}"
+    max_prompt_tokens: int = 256
+    max_caption_tokens: int = 64
+
+
+class TrainConfig(Section):
+    """Algorithm 1 and how it is spread."""
+
+    schedule: Literal["alternate", "joint"] = "alternate"
+    cut: float = Field(50.0, ge=0, le=100)  # THRESHOLD > cut trains the caption, else the likes
+    nll_weight: float = Field(1.0, ge=0)
+    mse_weight: float = Field(1.0, ge=0)
+    workers: int = Field(2, ge=1)
+    strategy: Literal["ddp"] = "ddp"
+    warmup_epochs: int = Field(0, ge=0)  # naming the caption's words before Algorithm 1, for models from nothing
+    warmup_frames: int = Field(3, ge=1)
+    warmup_mse_weight: float = Field(0.2, ge=0)  # at 1 the likes, which are easier, keep the towers from the subjects
+    epochs: int = Field(3, ge=1)
+    frames: int = Field(10, ge=1)  # of each post, drawn anew for every step
+    batch_size: int = Field(8, ge=1)  # of one worker
+    cache_bytes: int = Field(2**30, ge=0)  # of one worker: a smaller shard stays in memory, a larger one streams
+    lr: float = Field(1e-4, gt=0)
+    weight_decay: float = Field(0.05, ge=0)
+    warmup_share: float = Field(0.05, ge=0, lt=1)  # of the steps, with a rising learning rate
+    clip_norm: float = Field(1.0, gt=0)
+    augment: bool = False  # flip, shift and scale the frames, for towers that learn from nothing
+    media_dropout: float = Field(0.0, ge=0, lt=1)  # posts trained without their media, as dead links will be
+    field_dropout: float = Field(0.0, ge=0, lt=1)  # the same of each field that a prompt can do without
+
+
+class TuneConfig(Section):
+    """A sweep: dotted field -> values to try."""
+
+    space: dict[str, list[Any]] = Field(default={"train.cut": [35.0, 50.0, 65.0], "train.mse_weight": [0.5, 1.0, 2.0]})
+    trials: int = Field(4, ge=1)
+    search: Literal["grid", "random"] = "random"
+    trial_workers: int = Field(1, ge=1)
+    epochs: int = Field(1, ge=1)
+    posts: int | None = None  # of the training split, for a quick sweep

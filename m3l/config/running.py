@@ -1,0 +1,51 @@
+"""Settings of what is done with a bundle, and of what each stage asks of the cluster."""
+
+from pydantic import Field
+
+from m3l.config.base import Section
+
+
+class EvaluateConfig(Section):
+    splits: tuple[str, ...] = ("test_random", "test_accounts", "test_time")
+    batch_size: int = Field(16, ge=1)
+    bootstrap: int = Field(500, ge=0)
+    num_beams: int = Field(1, ge=1)
+    max_new_tokens: int = Field(48, ge=1)
+    gallery: int = Field(12, ge=0)  # posts shown as pictures in the report
+
+
+class PredictConfig(Section):
+    """Batch scoring of a table, csv or xlsx or jsonl or parquet in and out."""
+
+    table: str | None = None
+    out: str | None = None
+
+
+class ServeConfig(Section):
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=1, le=65535)
+    replicas: int = Field(1, ge=1)
+    max_ongoing_requests: int = Field(8, ge=1)
+    max_queued_requests: int = Field(32, ge=1)
+    request_timeout_s: float = 60.0
+    batch_size: int = Field(8, ge=1)
+    batch_wait_s: float = 0.02
+    max_upload_bytes: int = 64 * 2**20
+    api_key_env: str = "M3L_API_KEY"  # the variable that holds the key; required beyond loopback
+
+
+class RayConfig(Section):
+    """What each stage asks of the cluster."""
+
+    address: str | None = None  # None: a cluster that is there already, else a local one
+    num_cpus: int | None = 4  # logical CPUs of a local Ray; below 4 its own actors starve the work
+    block_rows: int = Field(64, ge=1)  # rows in one block: the unit of retry and of resuming
+    block_media: int = Field(16, ge=1)  # the same of media files to be decoded: about a second of work or more
+    frames_cpus: float = 1.0
+    frames_workers: int = Field(2, ge=1)
+    clip_workers: int = Field(2, ge=1)
+    predict_workers: int = Field(2, ge=1)
+    clip_cpus: float = 1.0
+    clip_gpus: float = 0.0
+    model_cpus: float = 1.0
+    model_gpus: float = 0.0

@@ -1,0 +1,55 @@
+"""The one typed tree of settings: everything that one run is made of."""
+
+import yaml
+from pydantic import model_validator
+
+from m3l.config.base import Section
+from m3l.config.data import CorpusConfig, IngestConfig, MediaConfig, Paths, RetrieverConfig
+from m3l.config.learning import ModelConfig, TaskConfig, TrainConfig, TuneConfig
+from m3l.config.running import EvaluateConfig, PredictConfig, RayConfig, ServeConfig
+from m3l.config.templates import BEHAVIOUR, CONTENT
+
+
+class Config(Section):
+    """Everything that one run is made of."""
+
+    name: str = "default"
+    seed: int = 0
+    paths: Paths = Paths()
+    corpus: CorpusConfig = CorpusConfig()
+    ingest: IngestConfig = IngestConfig()
+    media: MediaConfig = MediaConfig()
+    retriever: RetrieverConfig = RetrieverConfig()
+    tasks: tuple[TaskConfig, ...] = (
+        TaskConfig(name="content", masked="caption", head="caption", template=CONTENT),
+        TaskConfig(name="behaviour", masked="likes", head="likes", template=BEHAVIOUR),
+    )
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    tune: TuneConfig = TuneConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    predict: PredictConfig = PredictConfig()
+    serve: ServeConfig = ServeConfig()
+    ray: RayConfig = RayConfig()
+
+    @model_validator(mode="after")
+    def _tasks_mask_what_they_ask(self) -> "Config":
+        names = [task.name for task in self.tasks]
+        if len(set(names)) != len(names):
+            raise ValueError(f"tasks: names must differ, got {names}")
+        for task in self.tasks:
+            for field in task.hidden:
+                if f"{{{field}}}" in task.template:
+                    raise ValueError(f"tasks.{task.name}: the template shows its masked field {{{field}}}")
+            if task.template.count("[MASK]") != 1 or not task.template.endswith("[MASK]"):
+                raise ValueError(f"tasks.{task.name}: the template needs exactly one [MASK], at its end")
+            if task.head == "likes" and task.masked != "likes":
+                raise ValueError(f"tasks.{task.name}: the head likes tells likes, not {task.masked}")
+        return self
+
+    def task(self, name: str) -> TaskConfig:
+        """The task of that name; KeyError if there is none."""
+        return {task.name: task for task in self.tasks}[name]
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
