@@ -159,6 +159,13 @@ KEYFRAMES = pa.schema(
         ("error", pa.string()),
     ]
 )
+EMBEDDINGS = pa.schema(  # of a media file's key frames ("media:ID") or of a post's prompts, one per task ("post:ID")
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("rows", pa.int32(), nullable=False),
+        pa.field("vectors", pa.binary(), nullable=False),  # rows x dimensions float16
+    ]
+)
 CONTEXT = pa.schema(
     [
         pa.field("post_id", pa.string(), nullable=False),

@@ -102,6 +102,17 @@ def read_json(path: str) -> Any:
     return None if text is None else json.loads(text)
 
 
+def digest(*paths: str) -> str:
+    """The SHA-256 of files' bytes, one after another; FileNotFoundError if one is missing."""
+    found = hashlib.sha256()
+    for path in paths:
+        fs, target = locate(path)
+        with fs.open_input_stream(target) as source:
+            while piece := source.read(2**20):
+                found.update(piece)
+    return found.hexdigest()
+
+
 def download(folder: str, target: Path) -> Path:
     """A local copy of a folder; a local folder is its own copy."""
     fs, root = locate(folder)

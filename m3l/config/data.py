@@ -16,6 +16,7 @@ class Paths(Section):
     posts: str = "{run}/posts"
     keyframes: str = "{run}/keyframes"
     retriever: str = "{run}/retriever"
+    embeddings: str = "{run}/embeddings"
     context: str = "{run}/context"
     bundle: str = "{run}/bundle"
     tune: str = "{run}/tune"
@@ -78,7 +79,7 @@ class RetrieverConfig(Section):
 
     clip: ClipConfig = ClipConfig()
     top_k: int = Field(10, ge=1)
-    sharpness: float | None = Field(None, ge=0)  # null: the plain top k; a number trades relevance for coverage (BOLT)
+    diversity: float | None = Field(None, ge=0)  # null or 0: the plain top k; more trades relevance for unlike frames
     positives: int = Field(10, ge=1)  # frames that the teacher ranks top for the true caption
     bce_weight: float = Field(0.1, ge=0)
     dfr_weight: float = Field(0.9, ge=0)

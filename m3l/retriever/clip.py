@@ -6,10 +6,11 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import open_clip
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Float16, Int, UInt8
 from open_clip.model import CLIP, CustomTextCLIP
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -124,14 +125,26 @@ class Retriever(nn.Module):
         """Embeddings of frames that are prepared already, without gradient."""
         return self._joined([self.embed_pixels(part) for part in pixels.split(AT_ONCE)])
 
+    def stored_images(self, images: Sequence[bytes]) -> Float16[np.ndarray, "n dim"]:
+        """Embeddings of encoded frames as they are kept: in half precision, which moves a cosine by less than 0.001."""
+        return self.encode_images(images).cpu().half().numpy()
+
+    def stored_texts(self, texts: Sequence[str]) -> Float16[np.ndarray, "n dim"]:
+        """Embeddings of texts as they are kept, with the scale in them: times a frame's, they are its similarity."""
+        return (self.encode_text(texts) * self.scale.detach()).cpu().half().numpy()
+
+    @property
+    def scale(self) -> Float[Tensor, ""]:
+        """What a product of embeddings is multiplied by to be their similarity."""
+        if self.settings["similarity"] == "dot":
+            return torch.ones((), device=self.device)
+        return self.clip.logit_scale.exp().clamp(max=MOST_SCALE)
+
     def similarity(
         self, queries: Float[Tensor, "*rows dim"], frames: Float[Tensor, "*columns dim"]
     ) -> Float[Tensor, "..."]:
         """Every query (rows) against every frame (columns): cosine times the learned scale, or the dot product."""
-        products = torch.tensordot(queries, frames, dims=([-1], [-1]))
-        if self.settings["similarity"] == "dot":
-            return products
-        return products * self.clip.logit_scale.exp().clamp(max=MOST_SCALE)
+        return torch.tensordot(queries, frames, dims=([-1], [-1])) * self.scale
 
     def _scaled(self, features: Float[Tensor, "n dim"]) -> Float[Tensor, "n dim"]:
         return features if self.settings["similarity"] == "dot" else F.normalize(features, dim=-1)

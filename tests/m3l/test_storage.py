@@ -1,5 +1,6 @@
 """Folders of parts: whole or not there, written again without a copy, read in a stream."""
 
+import hashlib
 from pathlib import Path
 
 import pyarrow as pa
@@ -81,6 +82,15 @@ def test_folders_and_files_are_copied(tmp_path: Path) -> None:
     storage.copy(str(tmp_path / "up" / "there" / "a.txt"), str(tmp_path / "one" / "b.txt"))
     assert storage.read_text(str(tmp_path / "one" / "b.txt")) == "a"
     assert storage.download(str(tmp_path / "up"), tmp_path / "unused") == tmp_path / "up"
+
+
+def test_a_digest_is_of_all_bytes_of_all_files(tmp_path: Path) -> None:
+    for name, body in (("a", b"1" * 3_000_000), ("b", b"2")):
+        (tmp_path / name).write_bytes(body)
+    told = storage.digest(f"{tmp_path}/a", f"{tmp_path}/b")
+    assert told == hashlib.sha256(b"1" * 3_000_000 + b"2").hexdigest()
+    with pytest.raises(FileNotFoundError):
+        storage.digest(f"{tmp_path}/c")
 
 
 def test_a_uri_names_its_own_filesystem(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from m3l import storage
 from m3l.config import ConfigError, load, override
 from m3l.records import KEYFRAMES, POSTS, KeyFrame, Media, MediaFrames, Post, to_table
 from m3l.retriever.clip import Retriever
+from m3l.retriever.ranking import contexts
+from m3l.store import open_store
 from pipelines import retrieve
 
 
@@ -60,6 +62,46 @@ def test_dead_media_give_an_error_row_and_readable_ones_go_on(told):
     assert errors == {"0": None, "1": None, "2": "not found: 404", "3": "no media", "4": None, "5": "no key frames"}
     assert summary.errors == {"not found": 2, "no media": 2, "no key frames": 2}
     assert [len(rows[i, "content"]["frames"]) for i in ("0", "1", "2", "4")] == [3, 2, 0, 3]
+
+
+def test_every_frame_is_embedded_once_however_many_posts_share_it(config, told):
+    rows = {row["key"]: row for row in storage.read_rows(config.paths.of("embeddings"))}
+    assert len(rows) == storage.count_rows(config.paths.of("embeddings")) == 3 + 6
+    media = {url: rows[f"media:{Media(kind='video', url=url).media_id}"] for url in ("a", "b", "dead")}
+    assert [row["rows"] for row in media.values()] == [5, 2, 0]
+    assert {row["rows"] for key, row in rows.items() if key.startswith("post:")} == {2}
+    assert {len(row["vectors"]) for row in rows.values() if row["rows"] == 2} == {2 * 2 * 64}  # float16
+
+
+def test_what_is_stored_ranks_as_what_is_embedded_on_the_fly(config, told):
+    _, rows = told
+    posts = [Post.model_validate(row) for row in storage.read_rows(config.paths.of("posts"))]
+    media = [[file for m in post.media for file in key_frames(config, m)] for post in posts]
+    retriever = Retriever.load(config.paths.of("retriever"))
+    for found in contexts(retriever, config.tasks, posts, media, config.retriever):
+        for task, context in found.items():
+            stored = rows[context.post_id, task]["frames"]
+            scores = [sorted(scores) for scores in ((f.score for f in context.frames), (f["score"] for f in stored))]
+            assert scores[0] == pytest.approx(scores[1], abs=0.005)  # an untrained CLIP tells frames hardly apart
+
+
+def test_other_settings_of_ranking_embed_nothing_again(config, told):
+    before = storage.parts(config.paths.of("embeddings"))
+    fewer = {"retriever.top_k": 1, "retriever.diversity": None, "paths.context": f"{config.paths.run}/fewer"}
+    assert retrieve.main(override(config, fewer)).rows_out == 12
+    assert storage.parts(config.paths.of("embeddings")) == before
+    assert max(len(row["frames"]) for row in storage.read_rows(f"{config.paths.run}/fewer")) == 1
+
+
+def test_embeddings_of_another_retriever_are_not_mixed_up(config, told, tmp_path):
+    Retriever.build(config.retriever.clip, seed=1).save(tmp_path)
+    with pytest.raises(ConfigError, match=r"other settings .*weights"):
+        retrieve.main(override(config, {"paths.retriever": str(tmp_path)}))
+
+
+def key_frames(config, media):
+    rows = open_store(config.paths.of("keyframes"), "media_id").get(media.media_id)
+    return [MediaFrames.model_validate(row) for row in rows]
 
 
 def test_running_it_again_does_nothing(config, told):

@@ -1,7 +1,9 @@
 """Retrieval: the best frames, in the order in which they were shown."""
 
+from itertools import combinations
+
+import numpy as np
 import pytest
-import torch
 
 from m3l.config import RetrieverConfig
 from m3l.retriever.clip import Retriever
@@ -15,35 +17,64 @@ def retriever() -> Retriever:
     return Retriever.build(TINY, seed=0)
 
 
+def places(similarity, k, diversity=None, frames=None):
+    """Which frames are kept of frames with these similarities: of one kind each, unless their embeddings are given."""
+    alone = np.eye(len(similarity), dtype=np.float32) if frames is None else np.array(frames, np.float32)
+    embedded = np.column_stack([alone, np.array(similarity, np.float32)])  # the query reads the last number alone
+    query = np.eye(embedded.shape[1], dtype=np.float32)[-1]
+    kept = rank(query, embedded, k, diversity)
+    assert [frame.score for frame in kept] == pytest.approx([similarity[frame.at] for frame in kept])
+    return [frame.at for frame in kept]
+
+
 def test_rank_puts_frames_back_in_time_order():
-    kept = rank(torch.tensor([0.1, 0.9, 0.3, 0.8]), k=3)
-    assert [frame.at for frame in kept] == [1, 2, 3]
-    assert [frame.score for frame in kept] == pytest.approx([0.9, 0.3, 0.8])
+    assert places([0.1, 0.9, 0.3, 0.8], k=3) == [1, 2, 3]
+    assert places([-0.1, -0.9, -0.3, -0.8], k=2) == [0, 2]
 
 
-def test_rank_keeps_what_there_is_and_of_equals_the_first():
-    assert [frame.at for frame in rank(torch.tensor([1.0, 2.0]), k=10)] == [0, 1]
-    assert [frame.at for frame in rank(torch.zeros(5), k=2)] == [0, 1]
-    assert rank(torch.zeros(0), k=3) == []
+@pytest.mark.parametrize("diversity", [None, 0.0, 0.15])
+def test_rank_keeps_what_there_is_and_of_equals_the_first(diversity):
+    assert places([1.0, 2.0], 10, diversity) == [0, 1]
+    assert places([0.0] * 5, 2, diversity) == [0, 1]
+    assert rank(np.zeros(4, np.float32), np.zeros((0, 4), np.float32), 3, diversity) == []
 
 
-def test_spread_trades_relevance_for_coverage():
-    # One subject fills the first half, a slightly less similar one the last quarter; the plain top misses it.
-    similarity = torch.tensor([0.9] * 12 + [0.1] * 6 + [0.8] * 6)
-    places = {s: [frame.at for frame in rank(similarity, k=8, sharpness=s)] for s in (None, 0.0, 2.0, 1000.0)}
-    assert max(places[None]) < 12
-    assert sum(at >= 18 for at in places[2.0]) >= 2
-    assert not any(12 <= at < 18 for at in places[2.0])
-    assert places[0.0] == [1, 4, 7, 10, 13, 16, 19, 22]
-    assert max(places[1000.0]) < 12
-    assert all(len(set(found)) == 8 and found == sorted(found) for found in places.values())
+def test_diversity_trades_relevance_for_frames_that_tell_something_else():
+    # Two subjects; the one that is less like the prompt comes in the last frames, and the plain top misses it.
+    similarity = [0.9] * 12 + [0.8] * 3 + [0.1] * 3
+    kind = [[5, 0, 0]] * 12 + [[0, 5, 0]] * 3 + [[0, 0, 5]] * 3
+    assert places(similarity, 4, None, kind) == places(similarity, 4, 0.0, kind) == [0, 1, 2, 3]
+    assert places(similarity, 4, 1e-6, kind) == [0, 1, 2, 3]
+    assert places(similarity, 4, 0.15, kind) == [0, 1, 2, 12]
+    assert places(similarity, 3, 5.0, kind) == [0, 12, 15]
 
 
-def test_spread_never_gives_less_than_there_is():
-    lone = torch.tensor([0.0, 0.0, 1.0, 0.0, 0.0])  # every quantile falls on one frame
-    assert [frame.at for frame in rank(lone, k=3, sharpness=2.0)] == [0, 1, 2]
-    assert [frame.at for frame in rank(torch.zeros(4), k=2, sharpness=2.0)] == [0, 2]
-    assert rank(torch.zeros(0), k=3, sharpness=2.0) == []
+def test_copies_of_a_frame_are_taken_last_and_never_break_it():
+    same = np.ones((6, 3)).tolist()
+    assert places([0.5] * 6, 4, 0.15, same) == [0, 1, 2, 3]
+    copies = [[9, 0], [9, 0], [9, 0], [0, 9]]
+    assert places([-1.0, -1.0, -1.0, -2.0], 2, 3.0, copies) == [0, 3]
+    assert places([-1.0, -1.0, -1.0, -2.0], 3, 3.0, copies) == [0, 1, 3]
+    noisy = np.ones((40, 8), np.float32) + 1e-4 * np.random.default_rng(0).standard_normal((40, 8), np.float32)
+    assert len(set(places(np.linspace(-1, 1, 40).tolist(), 30, 0.15, noisy))) == 30
+
+
+def test_diversity_finds_what_an_exhaustive_search_finds():
+    """log det of the chosen frames' kernel is within what the greedy way may lose (1 - 1/e of the best gain)."""
+    random = np.random.default_rng(0)
+    frames = random.standard_normal((9, 4)).astype(np.float32)
+    query = random.standard_normal(4).astype(np.float32)
+    similarity = frames @ query
+    relevance = (similarity - similarity.min()) / np.ptp(similarity)
+    unit = frames / np.linalg.norm(frames, axis=1, keepdims=True)
+    kernel = 0.99 * unit @ unit.T + 0.01 * np.eye(9)
+
+    def worth(chosen):
+        return relevance[list(chosen)].sum() + 0.3 * np.linalg.slogdet(kernel[np.ix_(chosen, chosen)])[1]
+
+    found = [frame.at for frame in rank(query, frames, 3, 0.3)]
+    every = sorted((worth(chosen) for chosen in combinations(range(9), 3)), reverse=True)
+    assert worth(found) >= every[4]  # among the best 5 of 84
 
 
 def test_a_context_holds_the_top_frames_of_the_album_in_order(retriever):
