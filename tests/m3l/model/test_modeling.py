@@ -1,6 +1,7 @@
 """M3L at step 0 is InstructBLIP; a batch is the sum of its posts."""
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from ..made import BEHAVIOUR, CONTENT, collator, example
 
 POSTS = [example(0, frames=3), example(1, frames=0, username="somebody else"), example(2), example(3, frames=2)]
 GREEDY = {"max_new_tokens": 6, "do_sample": False, "num_beams": 1}
+BEAM = {**GREEDY, "num_beams": 3}
 
 
 @pytest.fixture(scope="module")
@@ -70,47 +72,44 @@ def batch_of(posts: list, processor: Any, model: M3L, task: Any = CONTENT) -> di
     return {**made.training(posts, task, causal), **made.media(posts, task)}
 
 
-def told(model: M3L, processor: Any, posts: list) -> list[list[int]]:
+def told(model: M3L, processor: Any, posts: list, way: dict[str, Any] = GREEDY) -> list[list[int]]:
     """The new tokens of each post, up to the padding."""
     made, pad = collator(processor), processor.tokenizer.pad_token_id
     rows = model.generate(
-        **made.prompts(posts, CONTENT), media=made.media(posts, CONTENT), pad_token_id=pad, **GREEDY
+        **made.prompts(posts, CONTENT), media=made.media(posts, CONTENT), pad_token_id=pad, **way
     ).tolist()
     return [[token for token in row if token != pad] for row in rows]
 
 
-def test_one_image_is_plain_instructblip(fresh: M3L, processor: Any) -> None:
-    made, posts, twin = collator(processor), [example(0), example(2, username="somebody else")], plain(fresh)
-    media = made.media(posts, CONTENT)
-    seen = {
-        "pixel_values": media["pixel_values"][:, 0],
-        "qformer_input_ids": media["qformer_input_ids"],
-        "qformer_attention_mask": media["qformer_attention_mask"],
-    }
-    batch = batch_of(posts, processor, fresh)
+@torch.no_grad()
+def test_one_image_is_plain_instructblip(fresh: M3L, processor: Any, tmp_path: Path) -> None:
+    plain(fresh).save_pretrained(tmp_path)
+    twin = InstructBlipForConditionalGeneration.from_pretrained(tmp_path).eval()
+    ours = M3L.from_pretrained(tmp_path).eval()  # with new heads, and a T-Former made from its Q-Former
+    made, posts = collator(processor), [example(0), example(2, username="somebody else")]
+    media, batch, prompts = made.media(posts, CONTENT), batch_of(posts, processor, fresh), made.prompts(posts, CONTENT)
+    words = {name: media[name] for name in ("qformer_input_ids", "qformer_attention_mask")}
+    seen = {"pixel_values": media["pixel_values"][:, 0], **words}
     text = {name: batch[name] for name in ("input_ids", "attention_mask", "labels")}
-    with torch.no_grad():
-        features = twin.get_image_features(**seen).pooler_output
-        assert (fresh.see(**media) == features).all()
-        torch.testing.assert_close(fresh(**batch).loss, twin(**seen, **text).loss, atol=1e-6, rtol=1e-6)
-        prompts = made.prompts(posts, CONTENT)
-        said = twin.generate(**seen, **prompts, pad_token_id=processor.tokenizer.pad_token_id, **GREEDY)
-    ours = fresh.generate(**prompts, media=media, pad_token_id=processor.tokenizer.pad_token_id, **GREEDY)
-    assert ours.tolist() == said[:, -ours.shape[1] :].tolist()
+    assert (ours.see(**media) == twin.get_image_features(**seen).pooler_output).all()
+    torch.testing.assert_close(ours(**batch).loss, twin(**seen, **text).loss, atol=1e-6, rtol=1e-6)
+    for way in (GREEDY, BEAM):
+        way = {"pad_token_id": processor.tokenizer.pad_token_id, **way}
+        new = ours.generate(**prompts, media=media, **way)
+        assert new.tolist() == twin.generate(**seen, **prompts, **way)[:, -new.shape[1] :].tolist()
 
 
 @torch.no_grad()
-def test_several_frames_start_as_their_mean(model: M3L, processor: Any) -> None:
+def test_several_frames_start_as_their_mean(fresh: M3L, processor: Any) -> None:
     made, post = collator(processor), example(0, frames=3)
     each = [
         post.model_copy(update={"context": post.context.model_copy(update={"frames": (frame,)})})
         for frame in post.context.frames
     ]
-    alone = model.see(**made.media(each, CONTENT))
+    alone = fresh.see(**made.media(each, CONTENT))
     assert (alone[0] - alone[1]).abs().max() > 1e-3
-    torch.testing.assert_close(
-        model.see(**made.media([post], CONTENT)), alone.mean(0, keepdim=True), atol=1e-6, rtol=1e-5
-    )
+    beside = fresh.see(**made.media([post, example(1, frames=5)], CONTENT))  # so that the post's row has padding
+    torch.testing.assert_close(beside[:1], alone.mean(0, keepdim=True), atol=1e-6, rtol=1e-5)
 
 
 @torch.no_grad()
@@ -143,10 +142,23 @@ def test_batched_equals_alone(trained: M3L, processor: Any) -> None:
     assert nll(POSTS) == (pytest.approx(sum(loss * n for loss, n in each) / total, abs=1e-5), total)
 
 
-def test_batched_greedy_output_equals_alone(trained: M3L, processor: Any) -> None:
+@pytest.mark.parametrize("way", [GREEDY, BEAM], ids=["greedy", "beam"])
+def test_batched_output_equals_alone(trained: M3L, processor: Any, way: dict[str, Any]) -> None:
     lengths = collator(processor).prompts(POSTS, CONTENT)["attention_mask"].sum(1)
     assert len(set(lengths.tolist())) > 1
-    assert told(trained, processor, POSTS) == [told(trained, processor, [post])[0] for post in POSTS]
+    assert told(trained, processor, POSTS, way) == [told(trained, processor, [post], way)[0] for post in POSTS]
+
+
+@torch.no_grad()
+def test_the_language_models_padding_side_does_not_reach_the_q_former(trained: M3L, processor: Any) -> None:
+    long = example(0, username="somebody else entirely")
+    made = collator(copy.deepcopy(processor), qformer_text="per_task")
+    alone = trained.see(**made.media([example(1)], CONTENT))
+    for side in ("left", "right"):
+        made.text.padding_side = made.words.padding_side = side
+        media = made.media([example(1), long], CONTENT)
+        assert (media["qformer_attention_mask"][0, -2:] == 0).all()
+        torch.testing.assert_close(trained.see(**media)[:1], alone, atol=1e-5, rtol=0)
 
 
 def test_a_batch_without_any_media_trains_and_answers(trained: M3L, processor: Any) -> None:
