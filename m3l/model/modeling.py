@@ -71,15 +71,35 @@ class M3L(InstructBlipForConditionalGeneration):
 
     def see(
         self,
-        pixel_values: Float[Tensor, "media frame 3 height width"],
+        frame_mask: Bool[Tensor, "media frame"],
+        frame_seconds: Float[Tensor, "media frame"],
+        qformer_input_ids: Int[Tensor, "media word"],
+        qformer_attention_mask: Int[Tensor, "media word"],
+        pixel_values: Float[Tensor, "media frame 3 height width"] | None = None,
+        patches: Float[Tensor, "real patch vision_hidden"] | None = None,
+    ) -> Float[Tensor, "media query text_hidden"]:
+        """SHARED_FEATURES of Algorithm 1, from the frames or from what `look` gave for them."""
+        if patches is None:
+            assert pixel_values is not None
+            patches = self.look(pixel_values[frame_mask])
+        return self.read(patches, frame_mask, frame_seconds, qformer_input_ids, qformer_attention_mask)
+
+    def look(self, pixel_values: Float[Tensor, "real 3 height width"]) -> Float[Tensor, "real patch vision_hidden"]:
+        """The ViT's patches of each frame: they depend on no text and no other frame, so a frozen ViT's can be kept."""
+        return self.vision_model(pixel_values).last_hidden_state
+
+    def read(
+        self,
+        patches: Float[Tensor, "real patch vision_hidden"],
         frame_mask: Bool[Tensor, "media frame"],
         frame_seconds: Float[Tensor, "media frame"],
         qformer_input_ids: Int[Tensor, "media word"],
         qformer_attention_mask: Int[Tensor, "media word"],
     ) -> Float[Tensor, "media query text_hidden"]:
-        """SHARED_FEATURES of Algorithm 1: ViT and Q-Former on the real frames alone, T-Former, projection."""
-        # A frozen ViT may be bf16 where the Q-Former, which trains, is float32.
-        patches = self.vision_model(pixel_values[frame_mask]).last_hidden_state.to(self.query_tokens.dtype)
+        """Q-Former on the patches of the real frames, row by row of `frame_mask`; T-Former, projection."""
+        patches = patches.to(
+            self.query_tokens.dtype
+        )  # a frozen ViT may be bf16 where the Q-Former, which trains, is not
         frames_of = frame_mask.sum(1)
         words = qformer_input_ids.repeat_interleave(frames_of, 0)
         word_mask = qformer_attention_mask.repeat_interleave(frames_of, 0)

@@ -195,6 +195,17 @@ def test_features_seen_once_serve_both_tasks(model: M3L, processor: Any) -> None
         assert out.loss == out[loss] == model(**batch_of(POSTS, processor, model, task)).loss
 
 
+@torch.no_grad()
+def test_what_was_looked_at_once_can_be_read_again(trained: M3L, processor: Any) -> None:
+    media = collator(processor).media(POSTS, CONTENT)
+    expected = trained.see(**media)
+    patches = trained.look(media["pixel_values"][media["frame_mask"]])
+    del media["pixel_values"]
+    assert (trained.see(**media, patches=patches) == expected).all()
+    one = {**collator(processor).media([POSTS[3]], CONTENT), "pixel_values": None}  # its two frames come last
+    torch.testing.assert_close(trained.see(**one, patches=patches[-2:])[0], expected[-1], atol=1e-5, rtol=0)
+
+
 def test_the_warm_up_prefers_the_words_that_were_said(fresh: M3L, processor: Any) -> None:
     made, model = collator(processor), copy.deepcopy(fresh)
     media, words = made.media(POSTS, CONTENT), made.words_of(POSTS, CONTENT)
