@@ -11,7 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from m3l.config import ModelConfig, TaskConfig
-from m3l.prompts import answer, metadata, neutral, render
+from m3l.masking import TokenMask
+from m3l.prompts import answer, metadata, neutral, pieces
 from m3l.records import ContextFrame, Example
 
 IGNORED = -100
@@ -69,7 +70,11 @@ class Collator:
         }
 
     def prompts(
-        self, examples: Sequence[Example], task: TaskConfig, answers: Sequence[list[int]] | None = None
+        self,
+        examples: Sequence[Example],
+        task: TaskConfig,
+        answers: Sequence[list[int]] | None = None,
+        masking: TokenMask | None = None,
     ) -> dict[str, Tensor]:
         """Left-padded `input_ids` and `attention_mask`: image tokens, prompt, then the answers' tokens if given.
 
@@ -78,7 +83,11 @@ class Collator:
         rows = []
         for i, example in enumerate(examples):
             images = [self.image_token] * self.query_tokens if example.context.frames else []
-            prompt = self.text(render(task, example.post))["input_ids"]
+            told = pieces(task, example.post)
+            read = self.text("".join(text for text, _ in told), return_offsets_mapping=masking is not None)
+            prompt = read["input_ids"]
+            if masking:
+                prompt = masking(i, prompt, read["offset_mapping"], told, self.text.mask_token_id)
             room = self.config.max_prompt_tokens
             # A long caption is cut in its middle: the instruction before it and [MASK] behind it stay.
             if len(prompt) > room:
@@ -87,17 +96,19 @@ class Collator:
         ids, attention = _pad(rows, self.text.pad_token_id, left=True)
         return {"input_ids": ids, "attention_mask": attention}
 
-    def training(self, examples: Sequence[Example], task: TaskConfig, causal: bool = True) -> dict[str, Tensor]:
+    def training(
+        self, examples: Sequence[Example], task: TaskConfig, causal: bool = True, masking: TokenMask | None = None
+    ) -> dict[str, Tensor]:
         """The arguments of `M3L.forward` without the media: the prompt and what the task shall tell."""
         if task.head == "likes":
             likes = np.array([example.post.likes for example in examples], np.float64)
             target = torch.from_numpy(self.scale.standardise(likes)).float()
-            return {**self.prompts(examples, task), "likes": target}
+            return {**self.prompts(examples, task, masking=masking), "likes": target}
         answers = self.answers(examples, task)
         if not causal:
             labels, _ = _pad(answers, IGNORED, left=False)
-            return {**self.prompts(examples, task), "labels": labels}
-        batch = self.prompts(examples, task, answers)
+            return {**self.prompts(examples, task, masking=masking), "labels": labels}
+        batch = self.prompts(examples, task, answers, masking)
         labels = torch.full_like(batch["input_ids"], IGNORED)
         for row, told in zip(labels, answers, strict=True):
             row[-len(told) :] = torch.tensor(told)

@@ -35,8 +35,18 @@ def escape(text: str) -> str:
 
 def render(task: TaskConfig, post: Post) -> str:
     """The whole prompt of a task: its template, without the `{{sentences}}` that cannot be filled."""
-    values = fields(post, task.hidden)
-    return _SENTENCE.sub(lambda m: m[1] + _fill(m[2], values) if _can_fill(m[2], values) else "", task.template)
+    return "".join(text for text, _ in pieces(task, post))
+
+
+def pieces(task: TaskConfig, post: Post) -> list[tuple[str, bool]]:
+    """The prompt of a task piece by piece, each with whether it is a field's own text."""
+    values, made, end = fields(post, task.hidden), [], 0
+    for found in _SENTENCE.finditer(task.template):
+        made.append((task.template[end : found.start()], False))
+        if _can_fill(found[2], values):
+            made += [(found[1], False), *_pieces(found[2], values)]
+        end = found.end()
+    return [*made, (task.template[end:], False)]
 
 
 def metadata(task: TaskConfig, post: Post) -> str:
@@ -71,4 +81,9 @@ def _can_fill(sentence: str, values: dict[str, str]) -> bool:
 
 
 def _fill(sentence: str, values: dict[str, str]) -> str:
-    return _FIELD.sub(lambda match: values[match[1]], sentence)
+    return "".join(text for text, _ in _pieces(sentence, values))
+
+
+def _pieces(sentence: str, values: dict[str, str]) -> list[tuple[str, bool]]:
+    parts = _FIELD.split(sentence)  # text and field names, by turns
+    return [(values[part], True) if at % 2 else (part, False) for at, part in enumerate(parts)]

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from m3l.batch import Collator
 from m3l.config import TaskConfig, TrainConfig
+from m3l.masking import TokenMask
 from m3l.model.modeling import M3L
 from m3l.optim import build_optimiser
 from m3l.parallel import spread
@@ -114,9 +115,7 @@ class Learner:
             for row, draw in zip(rows, draws, strict=True)
         ]
         names = [_loss_name(task) for task in self.tasks]
-        batches = [
-            self.collator.training(self._forgetful(examples, task, draws), task, self.causal) for task in self.tasks
-        ]
+        batches = [self._training(self._forgetful(examples, task, draws), task) for task in self.tasks]
         seen = [example for example in examples if example.context.frames]
         if not seen:
             return names, ({}, None, batches)
@@ -139,7 +138,7 @@ class Learner:
         ]
         read = [self._forgetful(examples, task, draws) for examples, task in zip(thin, tasks, strict=True)]
         names = [_loss_name(task) for task in tasks]
-        batches = [self.collator.training(examples, t, self.causal) for examples, t in zip(read, tasks, strict=True)]
+        batches = [self._training(examples, t) for examples, t in zip(read, tasks, strict=True)]
         seen = [
             [(e.context.frames, self.collator.qformer_text(e, t)) for e in examples]
             for examples, t in zip(read, tasks, strict=True)
@@ -149,6 +148,12 @@ class Learner:
         # A task that retrieved other frames, or reads another text, brings its own.
         media = [self._media(examples, t) for examples, t in zip(read, tasks, strict=True)]
         return names, ({}, None, [batch | own for batch, own in zip(batches, media, strict=True)])
+
+    def _training(self, examples: Sequence[Example], task: TaskConfig) -> dict[str, Tensor]:
+        rate = self.config.token_mask_rate
+        return self.collator.training(
+            examples, task, self.causal, TokenMask(rate, (self.seed, self.done)) if rate else None
+        )
 
     def _media(self, examples: Sequence[Example], *tasks: TaskConfig) -> dict[str, Tensor]:
         media = self.collator.media(examples, *tasks)

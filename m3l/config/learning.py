@@ -81,6 +81,7 @@ class TrainConfig(Section):
     warmup_share: float = Field(0.05, ge=0, lt=1)  # of the steps, with a rising learning rate
     clip_norm: float = Field(1.0, gt=0)
     augment: bool = False  # flip, shift and scale the frames, for towers that learn from nothing
+    token_mask_rate: float = Field(0.0, ge=0, lt=1)  # of the tokens that tell a prompt's fields, as in BERT
     media_dropout: float = Field(0.0, ge=0, lt=1)  # posts trained without their media, as dead links will be
     field_dropout: float = Field(0.0, ge=0, lt=1)  # the same of each field that a prompt can do without
 

@@ -207,8 +207,9 @@ class M3L(InstructBlipForConditionalGeneration):
         return self.language_model(encoder_outputs=encoded, attention_mask=mask, labels=labels, use_cache=False).loss
 
     def _likes(self, states: Tensor, input_ids: Tensor, is_image: Tensor) -> Float[Tensor, " batch"]:
-        # In a causal model only the end has read everything; [MASK] stands there.
-        at = torch.eq(input_ids, int(self.config.mask_token_id or 0)).int().argmax(1)
+        # In a causal model only the end has read everything: the last [MASK] stands there, others mask metadata.
+        masks = torch.eq(input_ids, int(self.config.mask_token_id or 0)).int()
+        at = masks.shape[1] - 1 - masks.flip(1).argmax(1)
         text = states[torch.arange(len(states), device=states.device), at]
         weight = is_image[..., None].to(states.dtype)
         image = (states * weight).sum(1) / weight.sum(1).clamp(min=1)  # zero for a post without frames
