@@ -1,15 +1,16 @@
 """A media URL as a local file: only from the media root or from the hosts on the list, within limits."""
 
+import asyncio
 import posixpath
 import re
 import socket
 import ssl
 import tempfile
 import time
-from collections.abc import Iterable
 from functools import cache
 from ipaddress import IPv6Address, ip_address
 from pathlib import Path
+from typing import IO
 from urllib.parse import unquote, urljoin, urlsplit
 
 import httpx
@@ -64,51 +65,68 @@ def _copy(root: str, path: str, folder: Path, config: MediaConfig) -> Path:
     relative = posixpath.normpath(path)
     if relative.startswith(("/", "../")) or relative == "..":
         raise MediaError("not_allowed", "outside of paths.media_root")
+    deadline = time.monotonic() + config.fetch_timeout_s
     try:
         store, base = fs.FileSystem.from_uri(root)
         info = store.get_file_info(f"{base.rstrip('/')}/{relative}")
         if info.type != fs.FileType.File:
             raise MediaError("not_found", "no such file below paths.media_root")
         _check_size(info.size, config)
-        with store.open_input_stream(info.path) as stream:
-            return _store(iter(lambda: stream.read(CHUNK_BYTES), b""), folder, config)
+        with store.open_input_stream(info.path) as stream, _new_file(folder) as file:
+            while chunk := stream.read(CHUNK_BYTES):
+                _append(chunk, file, config)
+                if time.monotonic() > deadline:
+                    raise _too_slow(config)
     except (OSError, ValueError) as error:
         raise MediaError("fetch_failed", error) from None
+    return Path(file.name)
 
 
 def _download(url: str, folder: Path, config: MediaConfig) -> Path:
-    deadline = time.monotonic() + config.fetch_timeout_s
+    async def within_time() -> Path:
+        # Over names, handshakes, redirects and all chunks: a limit of each read lets a server that sends a byte
+        # now and then go on for days.
+        async with asyncio.timeout(config.fetch_timeout_s):
+            return await _get(url, folder, config)
+
     try:
-        for _ in range(1 + MAX_REDIRECTS):
-            host, address = _checked(url, config)
-            # The connection goes to the address that was checked, so that a second answer of the DNS cannot
-            # move it; the certificate is still the host's. No proxy, cookie or netrc of ours takes part.
-            with (
-                _client(config.fetch_timeout_s) as client,
-                client.stream(
-                    "GET",
-                    httpx.URL(url).copy_with(host=address),
-                    headers={"Host": host, "Accept-Encoding": "identity"},
-                    extensions={"sni_hostname": host},
-                ) as response,
-            ):
-                if response.has_redirect_location:
-                    url = urljoin(url, response.headers["location"])
-                    continue
-                if response.status_code in {404, 410}:
-                    raise MediaError("not_found", f"HTTP {response.status_code}")
-                if response.status_code != 200:
-                    raise MediaError("fetch_failed", f"HTTP {response.status_code}")
-                _check_size(int(response.headers.get("content-length", 0)), config)
-                return _store(response.iter_raw(), folder, config, deadline)
-    except httpx.TimeoutException:
-        raise MediaError("timeout", f"no file in {config.fetch_timeout_s:g} s") from None
+        return asyncio.run(within_time())
+    except TimeoutError:
+        raise _too_slow(config) from None
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         raise MediaError("fetch_failed", f"{type(error).__name__} {error}") from None
+
+
+async def _get(url: str, folder: Path, config: MediaConfig) -> Path:
+    for _ in range(1 + MAX_REDIRECTS):
+        host, address = await _checked(url, config)
+        # The connection goes to the address that was checked, so that a second answer of the DNS cannot
+        # move it; the certificate is still the host's. No proxy, cookie or netrc of ours takes part.
+        async with (
+            _client() as client,
+            client.stream(
+                "GET",
+                httpx.URL(url).copy_with(host=address),
+                headers={"Host": host, "Accept-Encoding": "identity"},
+                extensions={"sni_hostname": host},
+            ) as response,
+        ):
+            if response.has_redirect_location:
+                url = urljoin(url, response.headers["location"])
+                continue
+            if response.status_code in {404, 410}:
+                raise MediaError("not_found", f"HTTP {response.status_code}")
+            if response.status_code != 200:
+                raise MediaError("fetch_failed", f"HTTP {response.status_code}")
+            _check_size(int(response.headers.get("content-length", 0)), config)
+            with _new_file(folder) as file:
+                async for chunk in response.aiter_raw():
+                    _append(chunk, file, config)
+            return Path(file.name)
     raise MediaError("fetch_failed", f"more than {MAX_REDIRECTS} redirects")
 
 
-def _checked(url: str, config: MediaConfig) -> tuple[str, str]:
+async def _checked(url: str, config: MediaConfig) -> tuple[str, str]:
     """The host of an allowed URL and the global address to reach it at; MediaError `not_allowed`."""
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -116,7 +134,8 @@ def _checked(url: str, config: MediaConfig) -> tuple[str, str]:
         raise MediaError("not_allowed", "only plain https: URLs on port 443 are read")
     if host not in config.allowed_hosts:
         raise MediaError("not_allowed", f"host {host} is not in media.allowed_hosts")
-    addresses = [str(found[4][0]) for found in socket.getaddrinfo(host, 443, type=socket.SOCK_STREAM)]
+    found = await asyncio.get_running_loop().getaddrinfo(host, 443, type=socket.SOCK_STREAM)
+    addresses = [str(place[0]) for *_, place in found]
     if not addresses or not all(map(_is_global, addresses)):
         raise MediaError("not_allowed", f"host {host} has an address inside a private network")
     return host, addresses[0]
@@ -129,8 +148,8 @@ def _is_global(text: str) -> bool:
     return address.is_global and not address.is_multicast
 
 
-def _client(timeout_s: float) -> httpx.Client:
-    return httpx.Client(verify=_tls(), trust_env=False, follow_redirects=False, timeout=timeout_s)
+def _client() -> httpx.AsyncClient:
+    return httpx.AsyncClient(verify=_tls(), trust_env=False, follow_redirects=False, timeout=None)
 
 
 @cache  # loading the root certificates takes longer than most requests
@@ -143,11 +162,14 @@ def _check_size(size: int, config: MediaConfig) -> None:
         raise MediaError("too_big", f"{size:,} bytes, media.max_bytes is {config.max_bytes:,}")
 
 
-def _store(chunks: Iterable[bytes], folder: Path, config: MediaConfig, deadline: float = float("inf")) -> Path:
-    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-        for chunk in chunks:
-            file.write(chunk)
-            _check_size(file.tell(), config)
-            if time.monotonic() > deadline:
-                raise MediaError("timeout", f"no whole file in {config.fetch_timeout_s:g} s")
-    return Path(file.name)
+def _new_file(folder: Path) -> IO[bytes]:
+    return tempfile.NamedTemporaryFile(dir=folder, delete=False)
+
+
+def _append(chunk: bytes, file: IO[bytes], config: MediaConfig) -> None:
+    file.write(chunk)
+    _check_size(file.tell(), config)
+
+
+def _too_slow(config: MediaConfig) -> MediaError:
+    return MediaError("timeout", f"no whole file in media.fetch_timeout_s, {config.fetch_timeout_s:g} s")

@@ -1,8 +1,10 @@
 """Fetching: only from below the media root or from a listed host, within limits."""
 
+import asyncio
 import os
 import socket
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 
 import httpx
@@ -17,7 +19,7 @@ from m3l.media.fetch import fetch
 HOSTS = ("media.example", "other.example", "127.0.0.1")
 CONFIG = MediaConfig(allowed_hosts=HOSTS, max_bytes=1000, fetch_timeout_s=2)
 PRIVATE = ("127.0.0.1", "localhost", "169.254.169.254", "10.0.0.1", "[::1]", "[::ffff:10.0.0.1]")
-Handler = Callable[[httpx.Request], httpx.Response]
+Handler = Callable[[httpx.Request], httpx.Response | Coroutine[None, None, httpx.Response]]
 Web = Callable[[Handler], None]
 
 
@@ -115,18 +117,22 @@ def web(monkeypatch: pytest.MonkeyPatch) -> Web:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 443))]
 
     def install(handler: Handler) -> None:
-        client = lambda timeout_s: httpx.Client(transport=httpx.MockTransport(handler))  # noqa: E731
+        client = lambda: httpx.AsyncClient(transport=httpx.MockTransport(handler), timeout=None)  # noqa: E731
         monkeypatch.setattr(module, "_client", client)
         monkeypatch.setattr(socket, "getaddrinfo", answer)
 
     return install
 
 
+async def sent(body: bytes) -> AsyncIterator[bytes]:
+    yield body
+
+
 def test_a_listed_host_is_asked_at_its_checked_address(web: Web, tmp_path: Path) -> None:
     def handler(request: httpx.Request) -> httpx.Response:
         assert request.url == "https://93.184.216.34/a.jpg?name=small"
         assert request.headers["host"] == request.extensions["sni_hostname"] == "media.example"
-        return httpx.Response(200, content=iter([b"picture"]))
+        return httpx.Response(200, content=sent(b"picture"))
 
     web(handler)
     assert fetch("https://media.example/a.jpg?name=small", tmp_path, CONFIG).read_bytes() == b"picture"
@@ -151,7 +157,7 @@ def test_redirects_are_checked_again(web: Web, tmp_path: Path) -> None:
     def handler(request: httpx.Request) -> httpx.Response:
         if location := hops.get(request.url.path):
             return httpx.Response(302, headers={"location": location})
-        return httpx.Response(200, content=iter([request.headers["host"].encode()]))
+        return httpx.Response(200, content=sent(request.headers["host"].encode()))
 
     web(handler)
     assert fetch("https://media.example/1", tmp_path, CONFIG).read_text() == "other.example"
@@ -161,7 +167,7 @@ def test_redirects_are_checked_again(web: Web, tmp_path: Path) -> None:
 
 
 def test_limits_and_failures_of_the_network(web: Web, tmp_path: Path) -> None:
-    def stream() -> Iterator[bytes]:
+    async def endless() -> AsyncIterator[bytes]:
         while True:
             yield bytes(100)
 
@@ -170,9 +176,7 @@ def test_limits_and_failures_of_the_network(web: Web, tmp_path: Path) -> None:
             case "/long":
                 return httpx.Response(200, headers={"content-length": "1001"}, content=bytes(1001))
             case "/endless":
-                return httpx.Response(200, content=stream())
-            case "/slow":
-                raise httpx.ReadTimeout("slow")
+                return httpx.Response(200, content=endless())
             case "/down":
                 raise httpx.ConnectError("down")
         return httpx.Response(int(request.url.path[1:]))
@@ -181,9 +185,37 @@ def test_limits_and_failures_of_the_network(web: Web, tmp_path: Path) -> None:
     expected = {
         "long": "too_big",
         "endless": "too_big",
-        "slow": "timeout",
         "down": "fetch_failed",
         "404": "not_found",
         "500": "fetch_failed",
     }
     assert {path: kind(f"https://media.example/{path}", tmp_path) for path in expected} == expected
+
+
+def test_one_time_limit_holds_over_names_redirects_headers_and_chunks(
+    web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that always has something to say, slowly: no single answer of it is late."""
+
+    async def drops() -> AsyncIterator[bytes]:
+        for _ in range(500):
+            await asyncio.sleep(0.02)
+            yield b"."
+
+    async def handler(request: httpx.Request) -> httpx.Response:
+        match request.url.path:
+            case "/drops":
+                return httpx.Response(200, content=drops())
+            case "/round":
+                await asyncio.sleep(0.2)
+                return httpx.Response(302, headers={"location": "/round"})
+        await asyncio.sleep(3600)
+        raise AssertionError("waited for an hour")
+
+    web(handler)
+    config = CONFIG.model_copy(update={"fetch_timeout_s": 0.3})
+    for path in ("drops", "round", "headers"):
+        assert kind(f"https://media.example/{path}", tmp_path, config=config) == "timeout", path
+    answer = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: (time.sleep(0.5), answer(*a, **k))[1])
+    assert kind("https://media.example/drops", tmp_path, config=config) == "timeout"
