@@ -65,10 +65,31 @@ def test_gif_frames_have_their_own_times(tmp_path: Path) -> None:
     assert [time for time, _ in samples] == pytest.approx([starts[number(picture)] for _, picture in samples])
 
 
-def test_a_rotated_video_stands_upright(tmp_path: Path) -> None:
-    plain = sampled(write_video(tmp_path / "plain.mp4", [0, 40]))[0][1]
-    turned = sampled(write_video(tmp_path / "turned.mp4", [0, 40], rotation=90))[0][1]
-    np.testing.assert_array_equal(turned, np.rot90(plain))
+@pytest.mark.parametrize("b_frames", ["0", "3"])
+def test_what_an_edit_list_hides_is_no_frame_and_takes_no_time(b_frames: str, tmp_path: Path) -> None:
+    """The first ten frames, without which the others of their group cannot be decoded, lie before the edit."""
+    hidden = 10
+    times_ms = [time - hidden * 40 for time in CONSTANT]
+    path = write_video(tmp_path / "a.mp4", times_ms, options={"bf": b_frames, "g": "48"})
+    everything = decoded(path)
+    expected = on_grid([time for time, _ in everything], 0.5)
+
+    samples = sampled(path, stride_s=0.5)
+
+    assert number(everything[0][1]) == hidden
+    assert [number(picture) for _, picture in samples] == [hidden + index for index in expected]
+    assert [time for time, _ in samples] == pytest.approx([CONSTANT[index] / 1000 for index in expected])
+    for (_, picture), index in zip(samples, expected, strict=True):
+        np.testing.assert_array_equal(picture, everything[index][1])
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_a_rotated_video_stands_upright_and_keeps_its_times(degrees: int, tmp_path: Path) -> None:
+    plain = sampled(write_video(tmp_path / "plain.mp4", VARIABLE))
+    turned = sampled(write_video(tmp_path / "turned.mp4", VARIABLE, rotation=degrees))
+    assert [time for time, _ in turned] == [time for time, _ in plain]
+    for (_, picture), (_, upright) in zip(turned, plain, strict=True):
+        np.testing.assert_array_equal(picture, np.rot90(upright, degrees // 90))
 
 
 def test_the_stride_widens_for_a_long_video(tmp_path: Path) -> None:
