@@ -9,7 +9,6 @@ from typing import Any
 from uuid import uuid4
 
 import pyarrow as pa
-import pyarrow.dataset as pads
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
@@ -61,7 +60,9 @@ def read_column(folder: str, column: str) -> Iterator[str]:
 
 
 def count_rows(folder: str) -> int:
-    """Rows in a folder, from the footers alone."""
+    """Rows in a folder, from the footers alone, many of them at a time."""
+    import pyarrow.dataset as pads  # here, because it brings pandas, which a process that decodes has no use for
+
     found = parts(folder)
     return pads.dataset(found, filesystem=locate(folder)[0]).count_rows() if found else 0
 

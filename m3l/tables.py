@@ -8,12 +8,12 @@ from functools import partial
 from itertools import chain, islice
 from typing import Any
 
-import openpyxl
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from m3l import storage
+from m3l.config import ConfigError
 
 Row = dict[str, Any]
 
@@ -21,7 +21,7 @@ UNREAD = "(unread)"  # the key under which a damaged row says what is wrong with
 MAX_CELL = 16 * 2**20  # characters; more is an unclosed quote that swallows the file, or no text at all
 
 
-class TableError(ValueError):
+class TableError(ConfigError):
     """A table that cannot be used; the message is one line that names the file and the reason."""
 
 
@@ -86,6 +86,8 @@ def _csv(fs: pafs.FileSystem, path: str) -> Iterator[Row]:
 
 
 def _xlsx(fs: pafs.FileSystem, path: str) -> Iterator[Row]:
+    import openpyxl  # here, because few tables are workbooks, and `m3l --help` is none
+
     with fs.open_input_file(path) as source:
         sheet: Any = openpyxl.load_workbook(source, read_only=True, data_only=True).worksheets[0]
         sheet.reset_dimensions()  # some programs write wrong ones, which would cut the rows

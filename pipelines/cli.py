@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from m3l.config import Config, ConfigError, anchored, load
-from m3l.tables import TableError
 
 VERBS = {
     "corpus": "Draw the synthetic corpus with known truth: media, table, truth.",
@@ -78,7 +77,7 @@ def guarded(action: Callable[[], Any]) -> None:
     """Run an action; a person's mistake ends in one line on standard error and exit code 2."""
     try:
         action()
-    except (ConfigError, TableError) as error:
+    except ConfigError as error:
         typer.echo(f"m3l: {error}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:

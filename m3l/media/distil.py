@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import ThreadpoolController
 
 from m3l.media.entropy import local_entropy
-from m3l.media.sample import Frame
+from m3l.media.sample import Frame, fill
 
 
 class Score(NamedTuple):
@@ -75,16 +75,6 @@ def distil(scores: Sequence[Score], wanted: int, katna_compatible: bool = False)
     if chosen and katna_compatible:
         return sorted(chosen)
     return fill(chosen, len(scores), wanted)
-
-
-def fill(chosen: Sequence[int], total: int, wanted: int) -> list[int]:
-    """The chosen indices and others below `total` at regular distances: `wanted` in all, or every one."""
-    taken = set(chosen)
-    rest = [index for index in range(total) if index not in taken]
-    missing = min(wanted - len(taken), len(rest))
-    if missing > 0:
-        taken.update(rest[round(i)] for i in np.linspace(0, len(rest) - 1, missing))
-    return sorted(taken)
 
 
 def score(frame: Frame, katna_compatible: bool = False) -> Score:

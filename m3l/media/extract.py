@@ -6,10 +6,9 @@ import cv2
 
 from m3l.config import MediaConfig
 from m3l.media.container import sniff
-from m3l.media.distil import distil, fill, score
 from m3l.media.errors import MediaError
 from m3l.media.images import sample_image
-from m3l.media.sample import Frame, Samples, sample_video
+from m3l.media.sample import Frame, Samples, fill, sample_video
 
 Encoded = tuple[float, int, int, bytes]  # time in seconds, width, height, JPEG
 
@@ -21,17 +20,22 @@ def extract(path: Path, config: MediaConfig) -> list[Encoded]:
     samples than are wanted needs no scores.
     """
     samples = _samples(path, config)
-    scored = samples.planned > config.key_frames or config.katna_compatible
+    if samples.planned > config.key_frames or config.katna_compatible:
+        return _distilled(samples, config)
+    encoded = [(time_s, *_compress(frame, config)) for time_s, frame in samples.frames]
+    return [encoded[index] for index in fill([], len(encoded), config.key_frames)]
+
+
+def _distilled(samples: Samples, config: MediaConfig) -> list[Encoded]:
+    from m3l.media.distil import distil, score  # here: Katna's libraries start as slowly as ten pictures are read
+
     scores, encoded = [], []
     for time_s, frame in samples.frames:
-        if scored:
-            scores.append(score(frame, config.katna_compatible))
+        scores.append(score(frame, config.katna_compatible))
         encoded.append((time_s, *_compress(frame, config)))
-    if scored and len(encoded) > 1:
-        chosen = distil(scores, config.key_frames, config.katna_compatible)
-    else:
-        chosen = fill([], len(encoded), config.key_frames)
-    return [encoded[index] for index in chosen]
+    if len(encoded) < 2:
+        return encoded
+    return [encoded[index] for index in distil(scores, config.key_frames, config.katna_compatible)]
 
 
 def _samples(path: Path, config: MediaConfig) -> Samples:

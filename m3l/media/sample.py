@@ -1,7 +1,7 @@
 """Frames of a video at a regular stride, with their true times."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -44,6 +44,16 @@ class Grid:
             return False
         self._next = step + 1
         return True
+
+
+def fill(chosen: Sequence[int], total: int, wanted: int) -> list[int]:
+    """The chosen indices and others below `total` at regular distances: `wanted` in all, or every one."""
+    taken = set(chosen)
+    rest = [index for index in range(total) if index not in taken]
+    missing = min(wanted - len(taken), len(rest))
+    if missing > 0:
+        taken.update(rest[round(i)] for i in np.linspace(0, len(rest) - 1, missing))
+    return sorted(taken)
 
 
 def sample_video(path: Path, format: VideoFormat, config: MediaConfig) -> Samples:

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import skimage.data
 
-from m3l.media.distil import distil, fill, score
-from m3l.media.sample import Frame
+from m3l.media.distil import distil, score
+from m3l.media.sample import Frame, fill
 
 from .footage import scenes
 
