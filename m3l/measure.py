@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from jaxtyping import Float16
 
-from m3l.corpus import on_screen
-from m3l.metrics import reciprocal_rank
 from m3l.records import Context, Example, MediaFrames
+from m3l.retriever.judging import JUDGED, Album, average, evenly
+from m3l.retriever.ranking import best_first
+from m3l.retriever.stored import Embeddings
 from m3l.simulate import Simulator
 
 MEASURED = pa.schema(
@@ -27,17 +29,23 @@ MEASURED = pa.schema(
         ("kind", pa.string()),
         ("subjects", pa.list_(pa.string())),  # from here on null where no truth is known
         ("expected_log1p", pa.float64()),
-        ("recall", pa.float64()),  # recall@k of the frames that show a named subject, mean over the tasks
-        ("recall_uniform", pa.float64()),
-        ("reciprocal_rank", pa.float64()),
+        ("retrieval", pa.list_(JUDGED)),  # by the model, the plain top k, uniform sampling: means over the tasks
         ("error", pa.string()),
     ]
 )
 
 
-def measure(simulator: Simulator, posts: Sequence[dict[str, Example]], truths: Sequence[dict[str, Any] | None],
-            media: Sequence[Sequence[MediaFrames]]) -> list[dict[str, Any]]:  # fmt: skip
-    """The MEASURED rows of posts, each given as task name -> Example, with its truth (or None) and key frames."""
+def measure(
+    simulator: Simulator,
+    posts: Sequence[dict[str, Example]],
+    truths: Sequence[dict[str, Any] | None],
+    media: Sequence[Sequence[MediaFrames]],
+    embeddings: Embeddings | None,
+) -> list[dict[str, Any]]:
+    """The MEASURED rows of posts, each given as task name -> Example, with its truth (or None) and key frames.
+
+    `embeddings` are those that the contexts were chosen by; without truth they are not needed.
+    """
     likes_of = [examples[simulator.task("likes").name] for examples in posts]
     captions_of = [examples[simulator.task("caption").name] for examples in posts]
     likes, blind = simulator.likes(likes_of), simulator.likes([_blind(e) for e in likes_of])
@@ -46,7 +54,7 @@ def measure(simulator: Simulator, posts: Sequence[dict[str, Example]], truths: S
     for i, (examples, truth) in enumerate(zip(posts, truths, strict=True)):
         post = likes_of[i].post
         low, middle, high = likes[i]
-        row = {
+        row: dict[str, Any] = {
             "post_id": post.post_id,
             "split": post.split,
             "seen": bool(captions_of[i].context.frames),
@@ -62,9 +70,13 @@ def measure(simulator: Simulator, posts: Sequence[dict[str, Example]], truths: S
             "error": likes_of[i].context.error,
         }
         if truth:
-            contexts = [example.context for example in examples.values()]
             row |= {"subjects": truth["subjects"], "expected_log1p": truth["expected_log1p"]}
-            row |= _retrieval(contexts, truth, media[i], simulator.config.retriever.top_k)
+        if truth and embeddings:
+            album = Album.of(media[i], embeddings.frames(media[i]), truth)
+            contexts = [example.context for example in examples.values()]
+            row["retrieval"] = _retrieval(
+                album, contexts, embeddings.prompts(post.post_id), simulator.config.retriever.top_k
+            )
         rows.append(row)
     return rows
 
@@ -81,23 +93,17 @@ def _shuffled(examples: Sequence[Example]) -> list[Example]:
 
 
 def _retrieval(
-    contexts: Sequence[Context], truth: dict[str, Any], media: Sequence[MediaFrames], k: int
-) -> dict[str, float]:
-    """Recall@k and MRR where there was something to choose: more key frames than k, some of them relevant."""
-    known = [(file.media_id, frame.time_s) for file in media for frame in file.frames]
-    relevant = {at for at in known if on_screen(truth["media"], *at)}
-    if len(known) <= k or not relevant:
-        return {}
-    spread = {known[i] for i in np.linspace(0, len(known) - 1, k).round().astype(int)}
-    most = min(k, len(relevant))
-    recalls, ranks = [], []
-    for context in contexts:
-        best_first = sorted(context.frames, key=lambda frame: -frame.score)
-        hits = np.array([(frame.media_id, frame.time_s) in relevant for frame in best_first], bool)
-        recalls.append(hits.sum() / most)
-        ranks.append(reciprocal_rank(hits))
-    return {
-        "recall": float(np.mean(recalls)),
-        "recall_uniform": len(spread & relevant) / most,
-        "reciprocal_rank": float(np.mean(ranks)),
+    album: Album, contexts: Sequence[Context], prompts: Float16[np.ndarray, "tasks dim"], k: int
+) -> list[dict[str, Any]] | None:
+    """What was read beside the plain top k and uniform sampling; None where there was nothing to choose."""
+    if not album.leaves_a_choice(k):
+        return None
+    at = {place: i for i, place in enumerate(album.places)}
+    read = [sorted(context.frames, key=lambda frame: -frame.score) for context in contexts]
+    vectors = album.vectors.astype(np.float32)
+    orders = {
+        "model": [[at[frame.media_id, frame.time_s] for frame in frames] for frames in read],
+        "plain_top": [best_first(prompt, vectors, k) for prompt in prompts.astype(np.float32)],
+        "uniform": [evenly(len(at), k)],
     }
+    return [{"by": name, **average([album.judge(order, k) for order in made])} for name, made in orders.items()]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Bool, Real
+from jaxtyping import Bool, Float32, Real
 from scipy.stats import spearmanr
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
@@ -107,11 +107,19 @@ def caption_metrics(references: list[str], captions: list[str]) -> dict[str, flo
 
 
 def recall_at(retrieved: Bool[np.ndarray, " rank"], relevant: int, k: int) -> float | None:
-    """Share of all `relevant` frames that are among the first k retrieved; None if none is relevant.
+    """Share of the `relevant` frames, of which k can hold at most k, among the first k; None if none is relevant.
 
     `retrieved` tells of each frame, best first, whether it is relevant.
     """
-    return float(np.sum(retrieved[:k])) / relevant if relevant else None
+    return float(np.sum(retrieved[:k])) / min(relevant, k) if relevant else None
+
+
+def near_duplicates(frames: Float32[np.ndarray, "n dim"], above: float = 0.99) -> float | None:
+    """Share of frames whose embedding has a greater cosine than `above` with an earlier one's; None without frames."""
+    if not len(frames):
+        return None
+    unit = frames / np.maximum(np.linalg.norm(frames, axis=1, keepdims=True), 1e-12)
+    return float((np.tril(unit @ unit.T, -1) > above).any(axis=1).mean())
 
 
 def reciprocal_rank(retrieved: Bool[np.ndarray, " rank"]) -> float:

@@ -75,13 +75,24 @@ def _names_all(caption: str, shown: list[str], subjects: list[str]) -> bool:
 
 
 def _retrieval(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    known = [r for r in rows if r["recall"] is not None]
+    """Metric -> who chose the frames -> value; `mrr` once more by itself, as the model's."""
+    known = [row["retrieval"] for row in rows if row["retrieval"]]
+
+    def told(metric: str) -> dict[str, float | None]:
+        return {
+            by: _mean(
+                found[metric] for post in known for found in post if found["by"] == by and found[metric] is not None
+            )
+            for by in ("model", "plain_top", "uniform")
+        }
+
+    first = told("reciprocal_rank")
     return {
-        "recall_at_10": {
-            "model": _mean(r["recall"] for r in known),
-            "uniform": _mean(r["recall_uniform"] for r in known),
-        },
-        "mrr": _mean(r["reciprocal_rank"] for r in known),
+        "recall_at_10": told("recall"),
+        "mrr": first["model"],
+        "reciprocal_rank": first,
+        "near_duplicates": told("near_duplicates"),
+        "shows_both": told("shows_both"),
         "posts": len(known),
     }
 

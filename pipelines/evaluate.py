@@ -16,6 +16,7 @@ from m3l.measure import MEASURED, measure
 from m3l.records import Post, to_table
 from m3l.report import Evaluation, build_report
 from m3l.report.evaluation import Frame, Shown, Span, Trial
+from m3l.retriever.stored import Embeddings
 from m3l.simulate import Simulator
 from m3l.store import open_store
 from m3l.summarise import summarise
@@ -32,6 +33,8 @@ def main(config: Config, seconds: dict[str, float] | None = None) -> dict[str, A
     folder, posts = config.paths.of("report"), config.paths.of("posts")
     if storage.read_json(f"{config.paths.of('bundle')}/metrics.json") is None:
         raise ConfigError(f"{config.paths.of('bundle')} holds no finished bundle: run `m3l train` first")
+    if _truth(config) and not storage.parts(config.paths.of("embeddings")):
+        raise ConfigError(f"{config.paths.of('embeddings')} holds no embeddings: run `m3l retrieve` first")
     connect(config.ray)
     started = time.monotonic()
     predictions = f"{folder}/predictions"
@@ -64,13 +67,14 @@ class Measure:
     def __init__(self, config: Config, truth: str | None):
         self.config, self.truth = config, truth
         self.simulator = Simulator.load(config.paths.of("bundle"))
+        self.embeddings = Embeddings(config.paths.of("embeddings")) if truth else None
 
     def __call__(self, block: pa.Table) -> pa.Table:
         paths, ids = self.config.paths, block["post_id"].to_pylist()
         posts = list(rows(load_examples(paths.of("posts"), paths.of("context"), ids), self.config.tasks))
         truths = [_one(self.truth, i) for i in ids]
         media = [list(key_frames(paths.of("keyframes"), next(iter(row.values())).post)) for row in posts]
-        return to_table(measure(self.simulator, posts, truths, media), MEASURED)
+        return to_table(measure(self.simulator, posts, truths, media, self.embeddings), MEASURED)
 
 
 def _measure(config: Config, posts: str, folder: str) -> Summary:

@@ -50,9 +50,17 @@ def tables(metrics: dict[str, Any]) -> list[Table]:
         made.append(_likes_table(f"Likes: {SPLITS.get(split, split)}", inner))
     made += [
         _flat_table("Captions", metrics.get("captions")),
-        _flat_table("Retrieval", metrics.get("retrieval")),
+        _flat_table("Retrieval", _retrieval(metrics.get("retrieval"))),
     ]
     return [table for table in made if table.rows]
+
+
+def _retrieval(scores: dict[str, Any] | None) -> dict[str, Any]:
+    """The scores without the model's mrr where the others' stand beside it."""
+    known = dict(scores or {})
+    if "reciprocal_rank" in known:
+        known.pop("mrr", None)
+    return known
 
 
 def _likes_table(title: str, metrics: dict[str, Any]) -> Table:

@@ -9,6 +9,7 @@ PREDICTORS = {
     "account_median": "the account's median",
     "noise_floor": "perfect knowledge",
     "shuffled_media": "shown another post's media",
+    "plain_top": "the plain top 10",
     "uniform": "evenly spaced frames",
 }
 SPLITS = {"test_random": "random posts", "test_accounts": "unseen accounts", "test_time": "later posts"}
@@ -28,6 +29,9 @@ METRICS = {
     "cider": "CIDEr",
     "recall_at_10": "recall at 10",
     "mrr": "mean reciprocal rank",
+    "reciprocal_rank": "mean reciprocal rank",
+    "near_duplicates": "near-duplicates among the ten",
+    "shows_both": "shows both of two subjects",
 }
 
 

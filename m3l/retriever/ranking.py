@@ -37,11 +37,14 @@ def rank(
     With a `diversity` relevance is traded against likeness, see `diverse`.
     """
     similarity = frames @ query
-    if diversity and len(frames) > k:
-        best = diverse(similarity, frames, k, diversity)
-    else:
-        best = np.argsort(-similarity, kind="stable")[:k].tolist()
+    choosing = diversity and len(frames) > k
+    best = diverse(similarity, frames, k, diversity or 0) if choosing else best_first(query, frames, k)
     return [Kept(at, float(similarity[at])) for at in sorted(best)]
+
+
+def best_first(query: Float32[np.ndarray, " dim"], frames: Float32[np.ndarray, "n dim"], k: int) -> list[int]:
+    """The places of the k frames most similar to the query, the most similar first; of equals the earlier one."""
+    return np.argsort(-(frames @ query), kind="stable")[:k].tolist()
 
 
 def diverse(

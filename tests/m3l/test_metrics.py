@@ -90,7 +90,15 @@ def test_words_are_lowercase_in_any_script() -> None:
 
 def test_retrieval() -> None:
     flags = np.array([False, True, True, False, True])
-    assert metrics.recall_at(flags, relevant=4, k=3) == 0.5
+    assert metrics.recall_at(flags, relevant=4, k=3) == pytest.approx(2 / 3)
+    assert metrics.recall_at(flags, relevant=4, k=5) == 0.75
     assert metrics.recall_at(flags, relevant=0, k=3) is None
     assert metrics.reciprocal_rank(flags) == 0.5
     assert metrics.reciprocal_rank(flags[:1]) == 0
+
+
+def test_near_duplicates_are_told_by_their_direction() -> None:
+    frames = np.array([[1, 0], [9, 0], [0, 1], [0.01, 5], [-1, 0]], np.float32)
+    assert metrics.near_duplicates(frames) == pytest.approx(2 / 5)  # the second and the fourth
+    assert metrics.near_duplicates(np.zeros((3, 2), np.float32)) == 0
+    assert metrics.near_duplicates(frames[:0]) is None

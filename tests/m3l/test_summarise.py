@@ -8,6 +8,10 @@ from m3l.summarise import summarise
 SUBJECTS = ["fox", "owl", "car"]
 
 
+def judged(by: str, recall: float, shows_both: float | None = 1.0) -> dict:
+    return {"by": by, "recall": recall, "reciprocal_rank": 0.5, "near_duplicates": 0.1, "shows_both": shows_both}
+
+
 def row(number: int, split: str = "test_random", **known: object) -> dict:
     likes = 10.0 * (1 + number)
     return {
@@ -25,9 +29,7 @@ def row(number: int, split: str = "test_random", **known: object) -> dict:
         "shuffled_caption": "a car",
         "subjects": ["fox", "owl"],
         "seen": True,
-        "recall": 0.75,
-        "recall_uniform": 0.25,
-        "reciprocal_rank": 0.5,
+        "retrieval": [judged("model", 0.75), judged("plain_top", 0.5), judged("uniform", 0.25, shows_both=None)],
     } | known
 
 
@@ -65,13 +67,17 @@ def test_captions_count_what_was_there_to_see() -> None:
 
 
 def test_what_is_not_known_is_none() -> None:
-    nothing = {"expected_log1p": None, "subjects": None, "recall": None}
+    nothing = {"expected_log1p": None, "subjects": None, "retrieval": None}
     told = summary([row(n, **nothing) for n in range(3)])
     assert "noise_floor" not in told["likes"]["rmsle"]
     assert told["captions"]["subject_named"] == {"model": None, "shuffled_media": None}
-    assert told["retrieval"] == {"recall_at_10": {"model": None, "uniform": None}, "mrr": None, "posts": 0}
+    assert set(told["retrieval"].pop("recall_at_10").values()) == {None}
+    assert told["retrieval"]["mrr"] is None and told["retrieval"]["posts"] == 0
 
 
 def test_retrieval_is_the_mean_over_known_posts() -> None:
-    told = summary([row(0), row(1, recall=0.25), row(2, recall=None)])["retrieval"]
-    assert told == {"recall_at_10": {"model": 0.5, "uniform": 0.25}, "mrr": 0.5, "posts": 2}
+    rows = [row(0), row(1, retrieval=[judged("model", 0.25, shows_both=0.0)]), row(2, retrieval=None)]
+    told = summary(rows)["retrieval"]
+    assert told["recall_at_10"] == {"model": 0.5, "plain_top": 0.5, "uniform": 0.25}
+    assert told["shows_both"] == {"model": 0.5, "plain_top": 1.0, "uniform": None}
+    assert told["mrr"] == told["reciprocal_rank"]["model"] == 0.5 and told["posts"] == 2

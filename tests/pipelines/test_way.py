@@ -102,6 +102,8 @@ def test_the_report_tells_the_figures_that_are_promised(walked):
         assert told <= metrics["likes"][metric].keys()
     assert {"subject_named", "order_right", "bleu4", "rouge_l", "cider"} <= metrics["captions"].keys()
     assert {"recall_at_10", "mrr"} <= metrics["retrieval"].keys()
+    for metric in ("recall_at_10", "reciprocal_rank", "near_duplicates", "shows_both"):
+        assert metrics["retrieval"][metric].keys() == {"model", "plain_top", "uniform"}
     assert {"seed", "posts", "train_posts", "seconds", "versions"} <= metrics["run"].keys()
     assert "<html" in storage.read_text(f"{walked.paths.of('report')}/index.html")
 
