@@ -76,6 +76,7 @@ class TrainConfig(Section):
     frames: int = Field(10, ge=1)  # of each post, drawn anew for every step
     batch_size: int = Field(8, ge=1)  # of one worker
     cache_bytes: int = Field(2**30, ge=0)  # of one worker: a smaller shard stays in memory, a larger one streams
+    optimiser: Literal["adamw", "muon"] = "adamw"  # muon: for models that learn from nothing
     lr: float = Field(1e-4, gt=0)
     weight_decay: float = Field(0.05, ge=0)
     warmup_share: float = Field(0.05, ge=0, lt=1)  # of the steps, with a rising learning rate
