@@ -19,7 +19,7 @@ RMS = 0.2  # of an update's entries, which is about AdamW's: one learning rate a
 def build_optimiser(model: nn.Module, config: TrainConfig) -> Optimizer:
     """What `train.optimiser` names, over the parameters that train."""
     trainable = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    settings = {"lr": config.lr, "weight_decay": config.weight_decay, "betas": (0.9, 0.98)}
+    settings: dict[str, Any] = {"lr": config.lr, "weight_decay": config.weight_decay, "betas": (0.9, 0.98)}
     if config.optimiser == "adamw":
         return AdamW([p for _, p in trainable], fused=True, **settings)
     tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
@@ -46,7 +46,7 @@ class Muon(AdamW):
         self.param_groups = whole[:1]
         loss = super().step(closure)
         self.param_groups = whole
-        alike: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
+        alike: dict[torch.Size, list[Tensor]] = defaultdict(list)
         for parameter in whole[1]["params"]:
             if parameter.grad is not None:
                 alike[parameter.shape].append(parameter)
@@ -54,17 +54,18 @@ class Muon(AdamW):
             self._turn(parameters, whole[1]["lr"], whole[1]["weight_decay"])
         return loss
 
-    def _turn(self, parameters: list[nn.Parameter], lr: float, weight_decay: float) -> None:
+    def _turn(self, parameters: list[Tensor], lr: float, weight_decay: float) -> None:
         for parameter in parameters:
             if not self.state[parameter]:  # AdamW, when it loads, asks every state for its step
-                self.state[parameter] = {"step": torch.zeros(()), "momentum": torch.zeros_like(parameter)}
-        momenta = [self.state[p]["momentum"] for p in parameters]
-        gradients = [p.grad for p in parameters]
-        torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
-        ahead = torch._foreach_lerp(gradients, momenta, MOMENTUM)  # Nesterov's
-        updates = orthogonal(torch.stack(ahead))
-        torch._foreach_mul_(parameters, 1 - lr * weight_decay)
-        torch._foreach_add_(parameters, list(updates.unbind()), alpha=-lr * RMS * max(parameters[0].shape) ** 0.5)
+                self.state[parameter].update(step=torch.zeros(()), momentum=torch.zeros_like(parameter))
+        momenta = torch.stack([self.state[p]["momentum"] for p in parameters])
+        gradients = torch.stack([p.grad for p in parameters if p.grad is not None])
+        momenta.lerp_(gradients, 1 - MOMENTUM)
+        updates = orthogonal(gradients.lerp(momenta, MOMENTUM))  # ahead by a step, as Nesterov's
+        rate = lr * RMS * max(parameters[0].shape) ** 0.5
+        for parameter, momentum, update in zip(parameters, momenta, updates, strict=True):
+            self.state[parameter]["momentum"].copy_(momentum)
+            parameter.mul_(1 - lr * weight_decay).sub_(rate * update)
 
 
 def orthogonal(
