@@ -1,4 +1,4 @@
-"""The bundle: one folder with weights (safetensors), processor, retriever, configuration and scale of the likes."""
+"""The bundle: one folder with weights (safetensors), processor, retriever, configuration, scale and model card."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -11,13 +11,15 @@ from transformers import InstructBlipProcessor
 
 from m3l import storage
 from m3l.batch import LikesScale
+from m3l.card import card
 from m3l.config import Config, ConfigError, parse
-from m3l.model.build import build_model
+from m3l.model.build import build_model, is_local
 from m3l.model.modeling import M3L
+from m3l.pickles import pickles
 from m3l.retriever.clip import Retriever
 
-WEIGHTS, CONFIG, FACTS = "model.safetensors", "config.yaml", "bundle.json"
-PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt"}  # could run code when they are loaded
+WEIGHTS, CONFIG, FACTS, CARD = "model.safetensors", "config.yaml", "bundle.json", "MODEL_CARD.md"
+ARCHITECTURE = "architecture"  # the checkpoint's own configuration, where the bundle does without the checkpoint
 
 
 @dataclass
@@ -34,15 +36,22 @@ class Bundle:
 
 
 def save(folder: Path, config: Config, model: M3L, processor: Any, scale: LikesScale, facts: dict[str, Any]) -> None:
-    """Write a bundle; weights that a checkpoint provides unchanged are not written again."""
+    """Write a bundle. What a hub provides unchanged is not written again; a local checkpoint goes in whole.
+
+    `facts` are at least `residual_std` and `accounts`; the model card tells what else it knows of them.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    frozen = config.model.checkpoint is not None
-    kept = {n for n, p in model.named_parameters() if p.requires_grad or not frozen}
+    checkpoint = config.model.checkpoint
+    local = checkpoint is not None and is_local(checkpoint)
+    kept = {n for n, p in model.named_parameters() if p.requires_grad or local or checkpoint is None}
     weights = {n: t.detach().contiguous().cpu() for n, t in model.state_dict().items() if n in kept}
     save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+    if local:
+        model.config.save_pretrained(folder / ARCHITECTURE)
     processor.save_pretrained(folder / "processor")
     (folder / CONFIG).write_text(config.to_yaml())
     (folder / FACTS).write_text(json.dumps({"scale": asdict(scale), **facts}, indent=2) + "\n")
+    (folder / CARD).write_text(card(config, facts))
 
 
 def load(folder: str) -> Bundle:
@@ -51,15 +60,16 @@ def load(folder: str) -> Bundle:
         local = storage.download(folder, Path(temporary))
         if not (local / CONFIG).is_file():
             raise ConfigError(f"{folder} is no bundle: it has no {CONFIG}; `m3l train` writes one")
-        pickles = [path.name for path in local.rglob("*") if path.suffix.lower() in PICKLES]
-        if pickles:
-            raise ConfigError(f"{folder} holds {pickles[0]}: a bundle is safetensors only, a pickle can run code")
+        if found := next(pickles(local), None):
+            raise ConfigError(f"{folder} holds {found.name}: a bundle is safetensors only, a pickle can run code")
         config = parse((local / CONFIG).read_text())
         facts = json.loads((local / FACTS).read_text())
         processor = InstructBlipProcessor.from_pretrained(local / "processor")
-        model = build_model(config.model, processor, config.seed)
+        architecture = local / ARCHITECTURE if (local / ARCHITECTURE).is_dir() else None
+        model = build_model(config.model, processor, config.seed, architecture)
         retriever = Retriever.load(local / "retriever")
-        _fill(model, load_file(local / WEIGHTS), partial=config.model.checkpoint is not None, folder=folder)
+        partial = config.model.checkpoint is not None and architecture is None
+        _fill(model, load_file(local / WEIGHTS), partial=partial, folder=folder)
     scale = LikesScale(**facts["scale"])
     accounts = frozenset(facts["accounts"])
     return Bundle(config, model.eval(), processor, scale, retriever, facts["residual_std"], accounts)

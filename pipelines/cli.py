@@ -19,6 +19,7 @@ VERBS = {
     "tune": "Sweep fields of the configuration.",
     "evaluate": "Measure a bundle on held-out posts and write the report.",
     "predict": "Predict likes and captions for a table of posts.",
+    "export": "Write a bundle's model, adapters merged, as a directory that transformers loads.",
     "serve": "Serve a bundle over HTTP.",
     "demo": "The whole way on one machine, from a synthetic corpus to a served bundle.",
 }
@@ -26,6 +27,7 @@ ARGUMENTS = {  # positional arguments of a verb, and the dotted field that each 
     "corpus": ("paths.corpus",),
     "ingest": ("ingest.table", "paths.posts"),
     "predict": ("paths.bundle", "predict.table", "predict.out"),
+    "export": ("paths.bundle", "export.out"),
     "serve": ("paths.bundle",),
 }
 HELP = "Predict a post's likes and write its caption: Multi-Modal Masked Learning on Ray."

@@ -2,9 +2,16 @@
 
 from m3l.config.base import ConfigError
 from m3l.config.data import ClipConfig, CorpusConfig, IngestConfig, MediaConfig, Paths, RetrieverConfig
-from m3l.config.learning import LoraSettings, ModelConfig, TaskConfig, TinyModel, TrainConfig, TuneConfig
+from m3l.config.learning import (
+    LoraSettings,
+    ModelConfig,
+    TaskConfig,
+    TinyModel,
+    TrainConfig,
+    TuneConfig,
+)
 from m3l.config.loading import anchored, load, override, parse
-from m3l.config.running import EvaluateConfig, PredictConfig, RayConfig, ServeConfig
+from m3l.config.running import EvaluateConfig, ExportConfig, PredictConfig, RayConfig, ServeConfig
 from m3l.config.tree import Config
 
 __all__ = [
@@ -13,6 +20,7 @@ __all__ = [
     "ConfigError",
     "CorpusConfig",
     "EvaluateConfig",
+    "ExportConfig",
     "IngestConfig",
     "LoraSettings",
     "MediaConfig",

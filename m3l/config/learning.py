@@ -48,6 +48,7 @@ class ModelConfig(Section):
     """InstructBLIP, T-Former and likes head."""
 
     checkpoint: str | None = None  # a hub name or a directory in InstructBLIP's format; None: `tiny`
+    train_vision: bool = False  # a checkpoint's ViT, for one that is new as well; a model from nothing always trains it
     tiny: TinyModel = TinyModel()
     tformer_layers: int = Field(2, ge=1)
     head_hidden: int = 512

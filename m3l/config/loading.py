@@ -58,6 +58,9 @@ def anchored(config: Config) -> Config:
     paths = {name: _absolute(value) for name, value in config.paths.model_dump().items() if value is not None}
     predict = {name: _absolute(value) for name, value in config.predict.model_dump().items() if value is not None}
     changes = {"paths": config.paths.model_copy(update=paths), "predict": config.predict.model_copy(update=predict)}
+    checkpoint = config.model.checkpoint
+    if checkpoint and Path(checkpoint).is_dir():  # else a name on a hub
+        changes["model"] = config.model.model_copy(update={"checkpoint": _absolute(checkpoint)})
     return config.model_copy(update=changes)
 
 

@@ -21,6 +21,12 @@ class PredictConfig(Section):
     out: str | None = None
 
 
+class ExportConfig(Section):
+    """A bundle as a plain model directory."""
+
+    out: str | None = None
+
+
 class ServeConfig(Section):
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=1, le=65535)

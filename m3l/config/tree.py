@@ -6,7 +6,7 @@ from pydantic import model_validator
 from m3l.config.base import Section
 from m3l.config.data import CorpusConfig, IngestConfig, MediaConfig, Paths, RetrieverConfig
 from m3l.config.learning import ModelConfig, TaskConfig, TrainConfig, TuneConfig
-from m3l.config.running import EvaluateConfig, PredictConfig, RayConfig, ServeConfig
+from m3l.config.running import EvaluateConfig, ExportConfig, PredictConfig, RayConfig, ServeConfig
 from m3l.config.templates import BEHAVIOUR, CONTENT
 
 
@@ -29,6 +29,7 @@ class Config(Section):
     tune: TuneConfig = TuneConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     predict: PredictConfig = PredictConfig()
+    export: ExportConfig = ExportConfig()
     serve: ServeConfig = ServeConfig()
     ray: RayConfig = RayConfig()
 

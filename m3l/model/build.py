@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,8 +11,9 @@ from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 from transformers import AutoProcessor
 
+from m3l import storage
 from m3l.config import ConfigError, LoraSettings, ModelConfig
-from m3l.model.modeling import M3L
+from m3l.model.modeling import M3L, M3LConfig
 from m3l.model.tiny import tiny_model, tiny_processor
 from m3l.prompts import MASK
 
@@ -27,23 +30,37 @@ def build_processor(config: ModelConfig, texts: Iterable[str] = ()) -> Any:
     return processor
 
 
-def build_model(config: ModelConfig, processor: Any, seed: int) -> M3L:
+def build_model(config: ModelConfig, processor: Any, seed: int, architecture: Path | None = None) -> M3L:
     """The model that trains: checkpoint or tiny, adapters in, the frozen parts frozen.
 
-    New parts are drawn from the seed, so that all ranks start equal. Raises ConfigError for a missing checkpoint.
+    New parts are drawn from the seed, so that all ranks start equal. With an `architecture`, a folder with the
+    checkpoint's configuration, all weights are new ones, to be filled. Raises ConfigError for a missing checkpoint.
     """
     torch.manual_seed(seed)
     if config.checkpoint is None:
         model = tiny_model(config.tiny, processor, config.tformer_layers, config.head_hidden, seed)
+    elif architecture:
+        settings = M3LConfig.from_pretrained(architecture, **_own_parts(config))
+        model = M3L._from_config(settings, dtype=getattr(torch, config.dtype))
     else:
         model = _from_checkpoint(config, processor)
-        model.vision_model.requires_grad_(False)
+    return prepared(model, config)
+
+
+def prepared(model: M3L, config: ModelConfig) -> M3L:
+    """The model with its frozen parts frozen, its adapters in, and what trains in full precision."""
+    model.vision_model.requires_grad_(config.checkpoint is None or config.train_vision)
     if config.lora:
         adapt(model, config.lora)
-    for parameter in model.parameters():  # what trains does so in full precision
+    for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
     return model
+
+
+def is_local(checkpoint: str) -> bool:
+    """Whether a checkpoint is a folder of one's own, local or `s3://`, and no name on a hub."""
+    return "://" in checkpoint or Path(checkpoint).is_dir()
 
 
 def adapt(model: M3L, settings: LoraSettings) -> None:
@@ -69,8 +86,8 @@ def adapt(model: M3L, settings: LoraSettings) -> None:
 
 def _from_checkpoint(config: ModelConfig, processor: Any) -> M3L:
     dtype = getattr(torch, config.dtype)
-    extra = {"tformer_layers": config.tformer_layers, "head_hidden": config.head_hidden}
-    model: M3L = _loaded(M3L, config.checkpoint, dtype=dtype, **extra)
+    # Safetensors alone: another format could run code.
+    model: M3L = _loaded(M3L, config.checkpoint, dtype=dtype, use_safetensors=True, **_own_parts(config))
     # transformers 5 marks Flan-T5's separate lm_head as tied: resizing would overwrite it with the embeddings.
     if not model.config.use_decoder_only_language_model:
         model.config.text_config.tie_word_embeddings = False
@@ -83,11 +100,20 @@ def _from_checkpoint(config: ModelConfig, processor: Any) -> M3L:
     return model
 
 
+def _own_parts(config: ModelConfig) -> dict[str, int]:
+    return {"tformer_layers": config.tformer_layers, "head_hidden": config.head_hidden}
+
+
 def _loaded(kind: Any, checkpoint: str | None, **settings: Any) -> Any:
     try:
-        return kind.from_pretrained(checkpoint, **settings)
+        return kind.from_pretrained(_here(checkpoint or ""), **settings)
     except OSError as error:
         reason = str(error).split("\n")[0]
         raise ConfigError(
             f"model.checkpoint: cannot load {checkpoint!r}: give a directory or hub name ({reason})"
         ) from None
+
+
+@lru_cache(maxsize=1)
+def _here(checkpoint: str) -> str:
+    return str(storage.fetched(checkpoint)) if "://" in checkpoint else checkpoint

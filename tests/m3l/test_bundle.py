@@ -1,21 +1,26 @@
 """A bundle gives back what was saved, and refuses what could run code."""
 
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import InstructBlipConfig, InstructBlipForConditionalGeneration
+from transformers import InstructBlipForConditionalGeneration
 
 from m3l import bundle
 from m3l.batch import LikesScale
-from m3l.config import ClipConfig, Config, ConfigError, LoraSettings
+from m3l.card import card
+from m3l.config import ClipConfig, Config, ConfigError, override
 from m3l.model.build import build_model, build_processor
+from m3l.model.merge import export
 from m3l.model.modeling import M3L
+from m3l.pickles import pickles
 from m3l.retriever.clip import Retriever
 
 from .made import BEHAVIOUR, CONTENT, TINY, collator, example
+from .plain import write_plain
 
 SCALE = LikesScale(4.0, 1.25)
 POSTS = [example(0, frames=3), example(1, frames=0), example(2)]
@@ -36,7 +41,10 @@ def saved(folder: Path, config: Config, model: M3L, processor: Any, retriever: R
 def answers(model: M3L, processor: Any) -> tuple[list[float], float, list[list[int]]]:
     """Likes, loss of the captions and greedy tokens."""
     made = collator(processor)
-    likes, captions = (model(**made.training(POSTS, task), **made.media(POSTS, task)) for task in (BEHAVIOUR, CONTENT))
+    causal = model.config.use_decoder_only_language_model
+    likes, captions = (
+        model(**made.training(POSTS, task, causal), **made.media(POSTS, task)) for task in (BEHAVIOUR, CONTENT)
+    )
     asked = {**made.prompts(POSTS, CONTENT), "media": made.media(POSTS, CONTENT)}
     told = model.generate(**asked, max_new_tokens=5, do_sample=False, pad_token_id=0)
     return likes.likes.tolist(), captions.loss.item(), told.tolist()
@@ -52,53 +60,82 @@ def moved(model: M3L) -> M3L:
 
 
 @pytest.fixture(scope="module")
-def checkpoint(model: M3L, processor: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("checkpoint")
-    plain = InstructBlipForConditionalGeneration(InstructBlipConfig.from_dict(model.config.to_dict()))
-    plain.load_state_dict(model.state_dict(), strict=False)
-    plain.save_pretrained(folder)
-    processor.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def folder(processor: Any, retriever: Retriever, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of the tiny model."""
     model = build_model(TINY.model, processor, seed=0)
     return saved(tmp_path_factory.mktemp("bundle"), TINY, model, processor, retriever)
 
 
-@pytest.mark.parametrize("lora", [None, LoraSettings(rank=2)])
-@pytest.mark.parametrize("from_checkpoint", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "place", "lora"),
+    [(None, None, None), (None, None, 2), ("llama", "hub", 2), ("llama", "here", None), ("t5", "here", 2)],
+)
 def test_a_bundle_answers_as_what_was_saved(
-    lora: LoraSettings | None,
-    from_checkpoint: bool,
+    kind: Any,
+    place: str | None,
+    lora: int | None,
+    model: M3L,
     processor: Any,
     retriever: Retriever,
-    checkpoint: Path,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    settings = {"lora": lora, "checkpoint": str(checkpoint) if from_checkpoint else None}
-    config = TINY.model_copy(update={"model": TINY.model.model_copy(update=settings)})
-    if from_checkpoint:
+    checkpoint = write_plain(tmp_path / "plain", kind, model, processor) if kind else None
+    changes = {"lora": lora and {"rank": lora}, "checkpoint": checkpoint and str(checkpoint)}
+    config = override(TINY, {f"model.{name}": value for name, value in changes.items()})
+    if checkpoint:
         processor = build_processor(config.model)
+    if place == "hub":
+        monkeypatch.setattr(bundle, "is_local", lambda _: False)
     model = moved(build_model(config.model, processor, seed=0))
-    made = bundle.load(str(saved(tmp_path, config, model, processor, retriever)))
+    folder = saved(tmp_path / "bundle", config, model, processor, retriever)
+    written = bundle.load_file(folder / bundle.WEIGHTS)
+    assert any(name.startswith("tformer.") for name in written)
+    # What a hub provides is not written again; a folder of one's own goes in whole, and may then be gone.
+    assert any(name.startswith("vision_model.") for name in written) is (place != "hub")
+    if place == "here":
+        shutil.rmtree(tmp_path / "plain")
+    made = bundle.load(str(folder))
     assert answers(made.model, made.processor) == answers(model, processor)
     assert (made.config, made.scale, made.residual_std) == (config, SCALE, 0.5)
     assert not made.model.training
     assert made.accounts == {"maker"}
 
 
-def test_what_a_checkpoint_provides_is_not_written_again(
-    processor: Any, retriever: Retriever, checkpoint: Path, tmp_path: Path
-) -> None:
-    settings = {"lora": LoraSettings(rank=2), "checkpoint": str(checkpoint)}
-    config = TINY.model_copy(update={"model": TINY.model.model_copy(update=settings)})
-    saved(tmp_path, config, build_model(config.model, processor, seed=0), processor, retriever)
-    written = bundle.load_file(tmp_path / bundle.WEIGHTS)
-    assert not any(name.startswith("vision_model.") or "base_layer" in name for name in written)
-    assert any(name.startswith("tformer.") for name in written)
+@pytest.mark.parametrize("kind", ["llama", "t5"])
+def test_an_exported_bundle_is_a_plain_checkpoint(kind: Any, model: M3L, processor: Any, tmp_path: Path) -> None:
+    checkpoint = str(write_plain(tmp_path / "plain", kind, model, processor))
+    config = override(TINY, {"model.lora": {"rank": 2}, "model.checkpoint": checkpoint, "model.dtype": "float32"})
+    processor = build_processor(config.model)
+    trained = moved(build_model(config.model, processor, seed=0))
+    likes, loss, told = answers(trained, processor)
+    export(trained, processor, config.model, tmp_path / "out")
+    assert not list(pickles(tmp_path / "out"))
+
+    bare = override(config, {"model.lora": None, "model.checkpoint": str(tmp_path / "out")}).model
+    again = answers(build_model(bare, build_processor(bare), seed=1).eval(), processor)
+    assert again[:2] == (pytest.approx(likes, abs=1e-4), pytest.approx(loss, abs=1e-4))
+    assert again[2] == told
+    plain, notes = InstructBlipForConditionalGeneration.from_pretrained(tmp_path / "out", output_loading_info=True)
+    assert not notes["missing_keys"]
+    assert {name.split(".")[0] for name in notes["unexpected_keys"]} == {"tformer", "likes_head"}
+    assert not [name for name, _ in plain.named_parameters() if "lora" in name]
+
+
+def test_the_card_tells_what_the_bundle_is(folder: Path) -> None:
+    told = (folder / bundle.CARD).read_text()
+    for part in ("configuration `tiny`", "of 1 accounts", "- `content`: masks `caption`", "| 0.5 |", "cannot do"):
+        assert part in told
+    facts = {"residual_std": 0.5, "accounts": ["a", "b"], "train_posts": 1234, "metrics": {"validation_nll": 1.25}}
+    config = override(TINY, {"model.checkpoint": "hub/name", "model.lora": {"rank": 4}})
+    told = card(config, facts)
+    for part in (
+        "1,234 posts of 2 accounts",
+        "`hub/name`, whose licence",
+        "LoRA of rank 4",
+        "| validation_nll | 1.25 |",
+    ):
+        assert part in told
 
 
 def test_the_retriever_travels_along(folder: Path, retriever: Retriever) -> None:
@@ -106,10 +143,10 @@ def test_the_retriever_travels_along(folder: Path, retriever: Retriever) -> None
     assert (loaded.encode_text(["a red fox"]) == retriever.encode_text(["a red fox"])).all()
 
 
-@pytest.mark.parametrize("name", ["retriever/weights.pkl", "processor/pytorch_model.bin", "extra.PT"])
+@pytest.mark.parametrize("name", ["retriever/weights.pkl", "processor/pytorch_model.bin", "extra.PT", "notes.txt"])
 def test_a_pickle_is_refused(folder: Path, tmp_path: Path, name: str) -> None:
     shutil.copytree(folder, tmp_path / "bundle")
-    (tmp_path / "bundle" / name).write_bytes(b"x")
+    (tmp_path / "bundle" / name).write_bytes(pickle.dumps([1]) if name == "notes.txt" else b"x")
     with pytest.raises(ConfigError, match="a bundle is safetensors only, a pickle can run code"):
         bundle.load(str(tmp_path / "bundle"))
 

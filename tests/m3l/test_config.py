@@ -104,7 +104,11 @@ def test_a_task_masks_a_field_that_posts_have_and_has_a_name_of_its_own() -> Non
 
 def test_local_paths_become_absolute_and_others_stay(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    config = anchored(load("tiny", ["paths.run=runs/x", "paths.bundle=s3://bucket/bundle", "predict.out=told.csv"]))
+    given = ["paths.run=runs/x", "paths.bundle=s3://bucket/bundle", "predict.out=told.csv"]
+    config = anchored(load("tiny", [*given, "model.checkpoint=mine"]))
+    assert config.model.checkpoint == "mine"  # no folder here: a name on a hub
+    (tmp_path / "mine").mkdir()
+    assert anchored(config).model.checkpoint == str(tmp_path / "mine")
     assert config.paths.of("posts") == str(tmp_path / "runs/x/posts")
     assert config.paths.of("bundle") == "s3://bucket/bundle"
     assert config.predict.out == str(tmp_path / "told.csv")

@@ -1,19 +1,18 @@
 """Which model a configuration makes, and which of its parts train."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer
-from transformers import InstructBlipConfig, InstructBlipForConditionalGeneration, PreTrainedTokenizerFast, T5Config
+from transformers import InstructBlipForConditionalGeneration
 
 from m3l.config import ConfigError, LoraSettings, ModelConfig
 from m3l.model.build import build_model, build_processor
 from m3l.model.modeling import M3L
 
 from ..made import BEHAVIOUR, CONTENT, TINY, collator, example
+from ..plain import write_plain
 
 LORA = TINY.model.model_copy(update={"lora": LoraSettings(rank=2, alpha=4, dropout=0.0)})
 POSTS = [example(0, frames=2), example(1), example(2, frames=0)]
@@ -35,33 +34,9 @@ def copied(model: M3L) -> dict[str, torch.Tensor]:
     return {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
 
 
-def unmasked(processor: Any) -> Any:
-    """A processor as a hub has it: it knows no [MASK]."""
-    state = json.loads(processor.tokenizer.backend_tokenizer.to_str())
-    state["added_tokens"] = [token for token in state["added_tokens"] if token["content"] not in ("[MASK]", "<image>")]
-    special = {f"{name}_token": getattr(processor.tokenizer, f"{name}_token") for name in ("bos", "eos", "unk", "pad")}
-    text = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(state)), **special)
-    queries = processor.num_query_tokens
-    return type(processor)(processor.image_processor, text, processor.qformer_tokenizer, num_query_tokens=queries)
-
-
 @pytest.fixture(scope="module", params=["llama", "t5"])
 def checkpoint(request: pytest.FixtureRequest, model: M3L, processor: Any, tmp_path_factory) -> Path:
-    """A directory that plain transformers saved, its vocabulary full to the last row."""
-    folder, known = tmp_path_factory.mktemp(request.param), unmasked(processor)
-    settings = {**model.config.to_dict(), "image_token_index": known.tokenizer.convert_tokens_to_ids("<image>")}
-    if request.param == "t5":
-        text = T5Config(d_model=32, d_kv=16, d_ff=64, num_layers=2, num_heads=2, feed_forward_proj="gated-gelu")
-        text.update({"initializer_factor": 0.1, "pad_token_id": 3, "eos_token_id": 2, "decoder_start_token_id": 3})
-        settings["text_config"] = text.to_dict()
-    settings["text_config"] |= {"vocab_size": len(known.tokenizer), "tie_word_embeddings": False}
-    torch.manual_seed(0)
-    plain = InstructBlipForConditionalGeneration(InstructBlipConfig.from_dict(settings))
-    torch.nn.init.normal_(plain.query_tokens, std=0.02)
-    torch.nn.init.normal_(plain.language_model.lm_head.weight)  # as Flan-T5's: not the embeddings
-    plain.save_pretrained(folder)
-    known.save_pretrained(folder)
-    return folder
+    return write_plain(tmp_path_factory.mktemp(request.param), request.param, model, processor)
 
 
 def settings(checkpoint: Path, **changes: object) -> ModelConfig:
@@ -144,6 +119,17 @@ def test_a_checkpoints_vit_is_frozen_and_bf16_trains_in_float32(checkpoint: Path
             **made.prompts(POSTS, CONTENT), media=made.media(POSTS, CONTENT), max_new_tokens=3, do_sample=False
         )
     assert len(told) == len(POSTS)
+
+
+def test_a_new_vit_can_be_trained(checkpoint: Path) -> None:
+    config = settings(checkpoint, lora=LORA.lora, dtype="bfloat16", train_vision=True)
+    processor = build_processor(config)
+    model = build_model(config, processor, seed=0)
+    assert {p.dtype for p in model.vision_model.parameters() if p.requires_grad} == {torch.float32}
+    before = copied(model)
+    step(model, processor)
+    moved = [name for name, p in model.vision_model.named_parameters() if (p != before[f"vision_model.{name}"]).any()]
+    assert len(moved) > 10
 
 
 @pytest.mark.parametrize("make", [lambda c: build_processor(c), lambda c: build_model(c, None, 0)])

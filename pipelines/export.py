@@ -1,0 +1,27 @@
+"""bundle/ -> a plain model directory: adapters merged, in InstructBLIP's format."""
+
+from pathlib import Path
+
+from m3l import bundle
+from m3l.config import Config, ConfigError
+from m3l.model.merge import export
+from pipelines.stage import console
+
+
+def main(config: Config) -> None:
+    """Write the bundle's model to `export.out`, a local folder that is new or empty."""
+    out = config.export.out
+    if out is None or "://" in out:
+        raise ConfigError("export.out: name a local folder, as in `m3l export BUNDLE OUT`")
+    if Path(out).exists() and any(Path(out).iterdir()):
+        raise ConfigError(f"export.out: {out} is not empty")
+    made = bundle.load(config.paths.of("bundle"))
+    export(made.model, made.processor, made.config.model, Path(out))
+    size = sum(path.stat().st_size for path in Path(out).iterdir())
+    console.print(f"[bold]export[/]: {size / 1e6:,.0f} MB, adapters merged -> {out}")
+
+
+if __name__ == "__main__":
+    from pipelines.cli import run
+
+    run(main)
