@@ -29,12 +29,17 @@ def parts(folder: str) -> list[str]:
     return sorted(f.path for f in found if f.is_file and f.base_name.endswith(".parquet"))
 
 
+def name_of(ids: Iterable[str]) -> str:
+    """A short name for some ids in their order."""
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:20]
+
+
 def write_part(table: pa.Table, folder: str, key: Iterable[str]) -> str:
     """Write one part that is named by the ids which it holds, so that writing it again replaces it."""
     fs, root = locate(folder)
     fs.create_dir(root, recursive=True)
     rows = max(1, ROW_GROUP_BYTES * table.num_rows // max(1, table.nbytes))
-    name = hashlib.sha256("\n".join(key).encode()).hexdigest()[:20]
+    name = name_of(key)
     target = f"{root}/part-{name}.parquet"
     if isinstance(fs, pafs.LocalFileSystem):  # an object store shows a file only once it is whole
         partial = f"{root}/.{name}-{uuid4().hex}"
@@ -91,6 +96,16 @@ def read_text(path: str) -> str | None:
         return None
     with fs.open_input_stream(target) as source:
         return source.read().decode()
+
+
+def remove(path: str) -> None:
+    """Remove a file or a whole folder, if it is there."""
+    fs, target = locate(path)
+    match fs.get_file_info(target).type:
+        case pafs.FileType.File:
+            fs.delete_file(target)
+        case pafs.FileType.Directory:
+            fs.delete_dir(target)
 
 
 def write_json(path: str, value: Any) -> None:

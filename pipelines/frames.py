@@ -5,10 +5,15 @@ import ray
 
 from m3l import storage
 from m3l.config import Config, ConfigError, MediaConfig
-from m3l.media.keyframes import KeyFrameReader
-from m3l.records import KEYFRAMES, Media, to_table
+from m3l.media.errors import MediaError
+from m3l.media.keyframes import KeyFrameReader, failed
+from m3l.records import KEYFRAMES, Media, MediaFrames, to_table
+from pipelines.attempts import Attempts
 from pipelines.session import connect
-from pipelines.stage import Summary, claim, todo, write
+from pipelines.stage import Parts, Summary, claim, count, todo
+
+BEGUN = "_begun"  # the folder of attempts, beside the parts
+ALONE = 2  # workers that may die reading a row, after one that died of its block, before the row is given up
 
 
 def main(config: Config) -> Summary:
@@ -22,30 +27,51 @@ def main(config: Config) -> Summary:
     if summary.rows_before < summary.rows_in:
         connect(config.ray)
         listed = ray.data.read_parquet(storage.parts(media), filesystem=storage.locate(media)[0])
-        rows = (
+        written = (
             todo(listed, "media_id", storage.read_column(folder, "media_id"))
             .repartition(target_num_rows_per_block=config.ray.block_media)
             .map_batches(
                 Distil,
-                fn_constructor_args=(config.media, config.paths.media_root),
+                fn_constructor_args=(config.media, config.paths.media_root, folder),
                 batch_format="pyarrow",
                 batch_size=None,
                 num_cpus=config.ray.frames_cpus,
                 compute=ray.data.ActorPoolStrategy(size=config.ray.frames_workers),
             )
         )
-        write(rows, folder, KEYFRAMES, "media_id", summary)
+        count(written, summary)
+        storage.remove(f"{folder}/{BEGUN}")
     return summary.show()
 
 
 class Distil:
-    """A Ray Data actor: one process that decodes, held as long as the actor lives."""
+    """A Ray Data actor that reads a block of media and writes it as one part, all that a kill can undo.
 
-    def __init__(self, config: MediaConfig, media_root: str | None):
+    A block that a worker began and never ended is read with each row's attempts on record, and a row that ALONE more
+    workers die of becomes an error: Ray, left to itself, would start workers for it for ever.
+    """
+
+    def __init__(self, config: MediaConfig, media_root: str | None, folder: str):
         self.read = KeyFrameReader(config, media_root)
+        self.write = Parts(folder, KEYFRAMES, "media_id")
+        self.blocks, self.rows = Attempts(f"{folder}/{BEGUN}/blocks"), Attempts(f"{folder}/{BEGUN}/rows")
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        return to_table([self.read(Media.model_validate(row)) for row in block.to_pylist()], KEYFRAMES)
+        rows = [Media.model_validate(row) for row in block.to_pylist()]
+        ids = [row.media_id for row in rows]
+        died = self.blocks.unended(ids)
+        if died > 1 + ALONE * len(rows):
+            raise RuntimeError(f"{died} workers died of a block, and not of reading any row of it")
+        with self.blocks.attempt(ids):
+            read = self._alone if died else self.read
+            return self.write(to_table([read(row) for row in rows], KEYFRAMES))
+
+    def _alone(self, media: Media) -> MediaFrames:
+        died = self.rows.unended([media.media_id])
+        if died >= ALONE:
+            return failed(media, MediaError("crashed", f"{died} workers died reading it"))
+        with self.rows.attempt([media.media_id]):
+            return self.read(media)
 
 
 if __name__ == "__main__":

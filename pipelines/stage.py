@@ -95,11 +95,15 @@ def todo(rows: Dataset, key: str, done: Iterable[str]) -> Dataset:
 
 def write(rows: Dataset, folder: str, schema: pa.Schema, key: str, summary: Summary) -> Summary:
     """Run the data set into the folder's parts; only counts come back to the driver."""
-    started = time.monotonic()
     sink = Parts(folder, schema, key)
-    counts = rows.map_batches(sink, batch_format="pyarrow", batch_size=None, zero_copy_batch=True)
+    return count(rows.map_batches(sink, batch_format="pyarrow", batch_size=None, zero_copy_batch=True), summary)
+
+
+def count(written: Dataset, summary: Summary) -> Summary:
+    """Run a data set whose blocks are what `Parts` passes on."""
+    started = time.monotonic()
     with progress(summary.stage, summary.rows_in - summary.rows_before) as advance:
-        for batch in counts.iter_batches(batch_size=None, batch_format="pyarrow"):
+        for batch in written.iter_batches(batch_size=None, batch_format="pyarrow"):
             summary.rows_out += batch.num_rows
             summary.errors.update(e for e in batch["error"].to_pylist() if e)
             advance(batch.num_rows)

@@ -25,7 +25,7 @@ class KeyFrameReader:
             try:
                 path = fetch(media.url, Path(folder), self.config, self.media_root)
             except MediaError as error:
-                return _row(media, error=str(error))
+                return failed(media, error)
             return self.read_file(path, media)
 
     def read_file(self, path: Path, media: Media) -> MediaFrames:
@@ -33,7 +33,7 @@ class KeyFrameReader:
         try:
             return _row(media, frames=self._decoder.read(path))
         except MediaError as error:
-            return _row(media, error=str(error))
+            return failed(media, error)
 
     def close(self) -> None:
         self._decoder.close()
@@ -49,6 +49,11 @@ def key_frames(media: Media, config: MediaConfig, media_root: str | None = None)
     """One media file's key frames; for more than one, keep a KeyFrameReader."""
     with KeyFrameReader(config, media_root) as read:
         return read(media)
+
+
+def failed(media: Media, error: MediaError) -> MediaFrames:
+    """The row of a media file that cannot be read."""
+    return _row(media, error=str(error))
 
 
 def _row(media: Media, **outcome: object) -> MediaFrames:
