@@ -7,12 +7,15 @@ from m3l import storage
 from m3l.config import Config, ConfigError, MediaConfig
 from m3l.media.errors import MediaError
 from m3l.media.keyframes import KeyFrameReader, failed
+from m3l.media.limits import decoder_bytes, reply_bytes
 from m3l.records import KEYFRAMES, Media, MediaFrames, to_table
 from pipelines.attempts import Attempts
 from pipelines.session import connect
-from pipelines.stage import Parts, Summary, claim, count, todo
+from pipelines.stage import Parts, Summary, claim, console, count, todo
 
 BEGUN = "_begun"  # the folder of attempts, beside the parts
+WORKER_BYTES = 2**29  # of Ray's own process, before it reads anything
+BLOCK_COPIES = 3
 ALONE = 2  # workers that may die reading a row, after one that died of its block, before the row is given up
 
 
@@ -25,6 +28,7 @@ def main(config: Config) -> Summary:
     claim(folder, {"media": config.media.model_dump(mode="json")})
     summary = Summary("frames", folder, storage.count_rows(media), rows_before=storage.count_rows(folder))
     if summary.rows_before < summary.rows_in:
+        console.print(memory_line(config))
         connect(config.ray)
         listed = ray.data.read_parquet(storage.parts(media), filesystem=storage.locate(media)[0])
         written = (
@@ -42,6 +46,21 @@ def main(config: Config) -> Summary:
         count(written, summary)
         storage.remove(f"{folder}/{BEGUN}")
     return summary.show()
+
+
+def worker_bytes(config: Config) -> int:
+    """The memory of one worker at most: Ray's process, the one that decodes, a block as rows, as Arrow and encoded."""
+    block = config.ray.block_media * reply_bytes(config.media)
+    return WORKER_BYTES + decoder_bytes(config.media) + BLOCK_COPIES * block
+
+
+def memory_line(config: Config) -> str:
+    workers, each, decoder = config.ray.frames_workers, worker_bytes(config), decoder_bytes(config.media)
+    return (
+        f"[bold]frames[/]: {workers} workers of at most {each / 2**30:.1f} GiB each, "
+        f"{decoder / 2**30:.1f} of them to decode (media.max_pixels, max_bytes, max_samples), "
+        f"the others for blocks of {config.ray.block_media} media (ray.block_media)"
+    )
 
 
 class Distil:

@@ -22,16 +22,15 @@ import cv2
 from m3l.config import MediaConfig
 from m3l.media.errors import MediaError
 from m3l.media.extract import Encoded, extract
+from m3l.media.limits import decoder_bytes
 from m3l.media.network import give_up_network
-
-MEMORY_BYTES = 4 * 2**30
 
 
 def main() -> None:
     config = MediaConfig.model_validate_json(sys.argv[1])
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints is no reply
-    _confine()
+    _confine(decoder_bytes(config))
     _reply(replies, [])
     for line in sys.stdin.buffer:
         # Where the parent is gone, the alarm ends a decoding without end, in the middle of C code.
@@ -41,8 +40,8 @@ def main() -> None:
         _reply(replies, frames, error)
 
 
-def _confine() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+def _confine(memory_bytes: int) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # it writes no files
     if not give_up_network():
@@ -58,7 +57,7 @@ def _read(path: Path, config: MediaConfig) -> tuple[list[Encoded], MediaError | 
     except MediaError as error:
         return [], error
     except MemoryError:
-        return [], MediaError("out_of_memory", f"more than {MEMORY_BYTES // 2**30} GiB")
+        return [], MediaError("out_of_memory", f"more than {decoder_bytes(config) / 2**30:.1f} GiB")
     except Exception as error:
         return [], MediaError("failed", f"{type(error).__name__} {error}")
 

@@ -13,15 +13,16 @@ from typing import Any, Self
 
 from m3l.config import MediaConfig
 from m3l.media.errors import MediaError
+from m3l.media.limits import reply_bytes
 from m3l.records import KeyFrame
 
 START_TIMEOUT_S = 120.0  # imports, on a busy machine
-MAX_REPLY_BYTES = 2**30
 _CHILD = "m3l.media.child"
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")  # it gets no keys, no tokens
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
+    "JOBLIB_MULTIPROCESSING": "0",  # else it tries whether it may start processes: it may not
     # The pictures of a video are as large as each other: memory that is kept for the next one spares page faults.
     "MALLOC_MMAP_THRESHOLD_": str(2**26),
     "MALLOC_TRIM_THRESHOLD_": str(2**28),
@@ -42,7 +43,7 @@ class Decoder:
             try:
                 child = self._running()
                 _ask(child, path)
-                frames, error = _reply(child, self.config.decode_timeout_s)
+                frames, error = _reply(child, self.config, self.config.decode_timeout_s)
             except BaseException:  # also Ctrl-C: a late reply would be taken for the next one's
                 self._stop()
                 raise
@@ -69,7 +70,7 @@ class Decoder:
         if self.pid is None:
             self._stop()
             self._child = _start(self.config)
-            _reply(self._child, START_TIMEOUT_S)
+            _reply(self._child, self.config, START_TIMEOUT_S)
         assert self._child
         return self._child
 
@@ -99,13 +100,17 @@ def _ask(child: subprocess.Popen[bytes], path: Path) -> None:
         raise _crashed(child) from None
 
 
-def _reply(child: subprocess.Popen[bytes], timeout_s: float) -> tuple[tuple[KeyFrame, ...], MediaError | None]:
+def _reply(
+    child: subprocess.Popen[bytes], config: MediaConfig, timeout_s: float
+) -> tuple[tuple[KeyFrame, ...], MediaError | None]:
     """The next reply, as m3l/media/child.py describes it, taken as data of a stranger."""
-    deadline = time.monotonic() + timeout_s
+    deadline, left = time.monotonic() + timeout_s, reply_bytes(config)
 
     def receive(count: int) -> bytes:
-        if count > MAX_REPLY_BYTES:
-            raise MediaError("crashed", f"a reply of {count:,} bytes")
+        nonlocal left
+        left -= count
+        if left < 0 or count < 0:
+            raise MediaError("crashed", f"a reply of more than {reply_bytes(config):,} bytes")
         return _receive(child, count, deadline)
 
     (length,) = struct.unpack(">I", receive(4))
