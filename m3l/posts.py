@@ -12,6 +12,7 @@ from reprlib import repr as short
 from typing import Any, cast, get_args
 
 from m3l.config import IngestConfig
+from m3l.ids import Seen
 from m3l.media_string import read_media
 from m3l.records import Post, Record, Split
 from m3l.tables import UNREAD, Row, TableError, read_table
@@ -74,17 +75,13 @@ class Deduplicator:
     """Lets the first post of every id through and rejects the others; remembers 8 bytes of hash per id."""
 
     def __init__(self) -> None:
-        self._seen: set[int] = set()
+        self._seen = Seen()
 
     def admit(self, parsed: Post | Rejected, row: Row, row_number: int) -> Post | Rejected:
         """What `parse_row` made of a row, or its rejection where an earlier post has that id."""
         if isinstance(parsed, Rejected):
             return parsed
-        key = _hash(parsed.post_id)
-        if key in self._seen:
-            return _rejected(row, row_number, "duplicate id")
-        self._seen.add(key)
-        return parsed
+        return parsed if self._seen.add(parsed.post_id) else _rejected(row, row_number, "duplicate id")
 
 
 def _post(row: Row, config: IngestConfig, seed: int) -> Post:

@@ -12,6 +12,7 @@ import ray
 
 from m3l import storage
 from m3l.config import Config, ConfigError, IngestConfig
+from m3l.ids import Seen
 from m3l.posts import Deduplicator, Rejected, TableError, check_columns, parse_row, read_table
 from m3l.records import MEDIA, POSTS, REJECTED, Media, Post, to_table
 from pipelines.session import connect
@@ -42,7 +43,7 @@ def main(config: Config) -> Summary:
     parse = ray.remote(num_cpus=0.5)(_parse)
     with progress("ingest", None) as advance:
         seen, waiting, row_number = Deduplicator(), deque[Any](), 0
-        listed: set[int] = set()  # of media: with `seen`, what grows with the rows, some 100 bytes each
+        listed = Seen()  # of media: with `seen`, all that grows with the rows
         pending = iter(_chain(first, chunks))
         while True:
             for rows in islice(pending, IN_FLIGHT - len(waiting)):
@@ -73,12 +74,11 @@ def _write(admitted: list[Post | Rejected], folder: str, number: int, summary: S
     summary.errors += Counter(item.reason.split(":")[0] for item in rejected)
 
 
-def _list_media(admitted: list[Post | Rejected], listed: set[int], folder: str, number: int) -> None:
+def _list_media(admitted: list[Post | Rejected], listed: Seen, folder: str, number: int) -> None:
     new: dict[str, Media] = {}
     for post in admitted:
         for media in post.media if isinstance(post, Post) else ():
-            if (name := int(media.media_id, 16)) not in listed:
-                listed.add(name)
+            if listed.add(media.media_id):
                 new[media.media_id] = media
     if new:
         rows = [{"media_id": name, **media.model_dump()} for name, media in new.items()]

@@ -1,6 +1,5 @@
 """One data stage: rows through Ray Data into a folder of parts, safe to run again, with a bar and a summary."""
 
-import hashlib
 import sys
 import time
 from collections import Counter
@@ -24,6 +23,7 @@ from rich.progress import (
 
 from m3l import storage
 from m3l.config import ConfigError
+from m3l.ids import hashes
 
 SETTINGS = "_settings.json"
 console = Console(stderr=True, width=None if sys.stderr.isatty() else 160)  # a path in a log stays on its line
@@ -81,14 +81,13 @@ def claim(folder: str, settings: dict[str, Any]) -> None:
 
 def todo(rows: Dataset, key: str, done: Iterable[str]) -> Dataset:
     """The rows whose key is not done yet; workers share one array of 8-byte hashes."""
-    hashes = np.sort(np.fromiter((_hash(value) for value in done), np.int64))
-    if not len(hashes):
+    known = np.sort(hashes(done))
+    if not len(known):
         return rows
-    shared = ray.put(hashes)
+    shared = ray.put(known)
 
     def fresh(block: pa.Table) -> pa.Table:
-        known = np.isin([_hash(value) for value in block[key].to_pylist()], ray.get(shared))
-        return block.filter(pa.array(~known))
+        return block.filter(pa.array(~np.isin(hashes(block[key].to_pylist()), ray.get(shared))))
 
     return rows.map_batches(fresh, batch_format="pyarrow", batch_size=None, zero_copy_batch=True)
 
@@ -140,7 +139,3 @@ class progress:
 
     def __exit__(self, *_: object) -> None:
         self.bar.stop()
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)

@@ -1,5 +1,6 @@
 """One row by its key, without reading its neighbours."""
 
+import tracemalloc
 from pathlib import Path
 
 import pyarrow as pa
@@ -46,6 +47,18 @@ def test_memory_stays_bounded(folder: str) -> None:
     for key in keys:
         assert len(known[key]) == 2
         assert len(known._groups) <= store.CACHED_GROUPS
+
+
+def test_the_index_takes_bytes_and_not_objects(tmp_path: Path) -> None:
+    keys = [f"{number:016x}" for number in range(20_000)]
+    storage.write_part(pa.table({"key": keys}), str(tmp_path), keys)
+    Store(str(tmp_path), "key")  # imports, for the first time
+    tracemalloc.start()
+    known = Store(str(tmp_path), "key")
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(known) == len(keys) and keys[123] in known
+    assert kept < 20 * len(keys)
 
 
 def test_one_process_indexes_a_folder_once(folder: str) -> None:
