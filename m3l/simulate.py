@@ -73,11 +73,13 @@ class Simulator:
         return list(zip(*(self.scale.likes(told + shift).tolist() for shift in (-half, 0.0, half)), strict=True))
 
     @torch.inference_mode()
-    def captions(self, examples: Sequence[Example], settings: EvaluateConfig | None = None) -> list[str]:
-        """The caption of each example, decoded in one batch."""
+    def captions(
+        self, examples: Sequence[Example], settings: EvaluateConfig | None = None, task: TaskConfig | None = None
+    ) -> list[str]:
+        """The caption of each example, or what another task of the caption head tells, decoded in one batch."""
         if not examples:
             return []
-        task, settings = self.task("caption"), settings or self.config.evaluate
+        task, settings = task or self.task("caption"), settings or self.config.evaluate
         examples = self._as_trained(examples)
         tokens = self.model.generate(
             **self._here(self.collator.prompts(examples, task)),
