@@ -26,8 +26,12 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-benchmarks: setup  ## the frames stage beside ffmpeg and Katna, in one table
-	$(BIN)/python -m tests.benchmarks.distil $(ARGS)
+benchmarks:  ## what can be measured: `make benchmark-NAME ARGS='--help'`
+	@for file in $$(grep -l '^    typer.run(main)' tests/benchmarks/*.py); do \
+		printf 'make benchmark-%-8s %s\n' "$$(basename $$file .py)" "$$(head -1 $$file | cut -c 4- | cut -d: -f1)"; done
+
+benchmark-%: setup
+	$(BIN)/python -m tests.benchmarks.$* $(ARGS)
 
 clean:
 	rm -rf runs .venv

@@ -1,0 +1,36 @@
+"""Media for the frames stage: one clip under many names, listed as ingest lists them, and how fast parts appear."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from m3l import storage
+from m3l.config import Config, load
+from m3l.records import MEDIA, media_id, to_table
+
+from .footage import footage
+
+
+def videos(run: Path, count: int, height: int, *settings: str) -> Config:
+    """The configuration of a run whose posts name `count` videos of a minute, none of them read yet."""
+    media = run / "media"
+    media.mkdir(parents=True)
+    shutil.copy(footage(height, "lively"), media / "0.mp4")
+    for number in range(1, count):
+        os.link(media / "0.mp4", media / f"{number}.mp4")
+    names = [f"{number}.mp4" for number in range(count)]
+    rows = [{"media_id": media_id(name), "kind": "video", "url": name} for name in names]
+    config = load("tiny", [f"paths.run={run}", f"paths.media_root={media}", *settings])
+    posts = config.paths.of("posts")
+    storage.write_part(to_table(rows, MEDIA), f"{posts}/media", ["0"])
+    storage.write_json(f"{posts}/_summary.json", {"rows_in": count})
+    return config
+
+
+def steady_rate(folder: str, workers: int) -> float:
+    """Rows a second from the parts, from each worker's first to the last: starting is not counted."""
+    written = sorted((Path(part).stat().st_mtime, pq.read_metadata(part).num_rows) for part in storage.parts(folder))
+    later = written[workers:]
+    return sum(rows for _, rows in later) / (written[-1][0] - written[workers - 1][0])
