@@ -24,7 +24,7 @@ class Simulator:
     def __init__(self, made: bundle.Bundle, retriever: Retriever, device: torch.device | None = None):
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.config, self.model = made.config, made.model.to(self.device)
-        self.retriever = retriever.to(self.device)
+        self.retriever = retriever.to(self.device).frozen()
         self.scale, self.residual_std, self.accounts = made.scale, made.residual_std, made.accounts
         self.collator = Collator(made.processor, made.config.model, made.scale)
         self.tokenizer = made.processor.tokenizer

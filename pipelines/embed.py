@@ -57,7 +57,7 @@ class Embed:
         torch.set_num_threads(max(1, int(config.ray.clip_cpus)))
         with tempfile.TemporaryDirectory() as local:
             self.retriever = Retriever.load(storage.download(config.paths.of("retriever"), Path(local)))
-        self.retriever.to("cuda" if config.ray.clip_gpus else "cpu")
+        self.retriever.to("cuda" if config.ray.clip_gpus else "cpu").frozen()
         self.tasks, self.posts, self.keyframes = config.tasks, config.paths.of("posts"), config.paths.of("keyframes")
 
     def __call__(self, block: pa.Table) -> pa.Table:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Float16, Int, UInt8
 from open_clip.model import CLIP, CustomTextCLIP
+from open_clip.transformer import VisionTransformer
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -46,6 +47,7 @@ class Retriever(nn.Module):
         kind = CustomTextCLIP if parts.pop("custom_text", False) else CLIP
         self.clip = kind(**parts)
         self.bias = nn.Parameter(torch.zeros(()))  # of BCE: with a scale alone, p < 1/2 needs an obtuse angle
+        self.dtype = torch.float32  # of the towers
         self.preprocess = Preprocess(pixels)
         self._tokenize = open_clip.SimpleTokenizer(context_length=self.clip.context_length)
 
@@ -64,10 +66,9 @@ class Retriever(nn.Module):
             return cls.load(folder)
         architecture = _architecture(config.name, folder)
         try:
-            if folder:
-                made = open_clip.create_model(f"local-dir:{folder}")
-            else:
-                made = open_clip.create_model(config.name, config.pretrained)
+            name, weights = (f"local-dir:{folder}", None) if folder else (config.name, config.pretrained)
+            # Unless they are required, open_clip draws weights where it finds none.
+            made = open_clip.create_model(name, weights, require_pretrained=config.pretrained is not None)
         except Exception as error:  # open_clip and the hub raise whatever they meet
             raise _missing(config, " ".join(str(error).split())) from None
         retriever = cls(architecture, made.visual.preprocess_cfg, similarity)
@@ -92,6 +93,19 @@ class Retriever(nn.Module):
         retriever.load_state_dict(load_file(source / WEIGHTS))
         return retriever.eval()
 
+    def frozen(self) -> "Retriever":
+        """Itself, from now on for embedding alone: where its device is fast at it, with towers in bfloat16.
+
+        Embeddings and similarities stay float32. Small convolutions gain nothing, so only transformers change.
+        """
+        self.eval().requires_grad_(False)
+        if isinstance(self.clip.visual, VisionTransformer) and computes_bfloat16(self.device):
+            scale = self.clip.logit_scale.data
+            self.clip.to(torch.bfloat16)
+            self.clip.logit_scale.data = scale
+            self.dtype = torch.bfloat16
+        return self
+
     @property
     def device(self) -> torch.device:
         return self.bias.device
@@ -106,7 +120,7 @@ class Retriever(nn.Module):
 
     def embed_pixels(self, pixels: UInt8[Tensor, "n 3 height width"]) -> Float[Tensor, "n dim"]:
         """Embeddings of frames, with gradient, of the pixels that `preprocess` makes."""
-        return self._scaled(self.clip.encode_image(self.preprocess.normalised(pixels.to(self.device))))
+        return self._scaled(self.clip.encode_image(self.preprocess.normalised(pixels.to(self.device)).to(self.dtype)))
 
     @torch.inference_mode()
     def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "n dim"]:
@@ -147,10 +161,18 @@ class Retriever(nn.Module):
         return torch.tensordot(queries, frames, dims=([-1], [-1])) * self.scale
 
     def _scaled(self, features: Float[Tensor, "n dim"]) -> Float[Tensor, "n dim"]:
-        return features if self.settings["similarity"] == "dot" else F.normalize(features, dim=-1)
+        return features.float() if self.settings["similarity"] == "dot" else F.normalize(features.float(), dim=-1)
 
     def _joined(self, parts: list[Tensor]) -> Float[Tensor, "n dim"]:
         return torch.cat(parts) if parts else torch.zeros(0, self.settings["architecture"]["embed_dim"])
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether a device has instructions for bfloat16, which is then some times as fast as float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    known = torch.cpu.get_capabilities()
+    return any(known.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def _architecture(name: str, folder: Path | None) -> dict[str, Any]:

@@ -1,12 +1,17 @@
 """The towers: what is saved comes back, what is missing is told in one line."""
 
+import json
+from copy import deepcopy
+
 import huggingface_hub
 import open_clip
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from m3l.config import ClipConfig, ConfigError
+from m3l.retriever import clip
 from m3l.retriever.adapt import adapted, merged
 from m3l.retriever.clip import Retriever
 
@@ -71,6 +76,56 @@ def test_missing_weights_are_one_line_that_names_the_fix(config, monkeypatch):
     with pytest.raises(ConfigError, match=r"retriever\.clip\.pretrained.*retriever\.clip\.tiny=true") as raised:
         Retriever.build(config, seed=0)
     assert "\n" not in str(raised.value)
+
+
+@pytest.fixture
+def folder(vit, tmp_path):
+    """A folder as open_clip and the hub have them: settings and weights."""
+    settings = {"model_cfg": vit.settings["architecture"], "preprocess_cfg": {"size": 32, "resize_mode": "squash"}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(settings))
+    save_file(vit.clip.state_dict(), tmp_path / "open_clip_model.safetensors")
+    return tmp_path
+
+
+def test_an_open_clip_folder_and_a_file_of_weights_are_loaded(vit, folder):
+    loaded = Retriever.build(ClipConfig(pretrained=str(folder)), seed=3)
+    assert loaded.settings["pixels"]["resize_mode"] == "squash"
+    (folder / "small-vit.json").write_text(json.dumps(vit.settings["architecture"]))
+    open_clip.add_model_config(folder / "small-vit.json")
+    weights = str(folder / "open_clip_model.safetensors")
+    named = Retriever.build(ClipConfig(name="small-vit", pretrained=weights), seed=4)
+    for retriever in (loaded, named):
+        assert torch.equal(retriever.encode_text(TEXTS), vit.encode_text(TEXTS))
+    loaded.save(folder / "saved")
+    again = Retriever.build(ClipConfig(pretrained=str(folder / "saved")), seed=5)
+    assert torch.equal(again.encode_images([jpeg(0)]), loaded.encode_images([jpeg(0)]))
+    drawn = Retriever.build(ClipConfig(name="small-vit", pretrained=None), seed=4)
+    assert not torch.equal(drawn.encode_text(TEXTS), vit.encode_text(TEXTS))
+
+
+@pytest.mark.parametrize(("gone", "told"), [("open_clip_config.json", "holds neither"),
+                                            ("open_clip_model.safetensors", "no weights"),
+                                            (None, "knows no 'ViT-Z'")])  # fmt: skip
+def test_a_checkpoint_that_is_not_there_is_one_clear_line(folder, gone, told):
+    if gone:
+        (folder / gone).unlink()
+    config = ClipConfig(pretrained=str(folder)) if gone else ClipConfig(name="ViT-Z", pretrained=None)
+    with pytest.raises(ConfigError, match=rf"^retriever\.clip\.\w+: .*{told}.*$") as raised:
+        Retriever.build(config, seed=0)
+    assert "\n" not in str(raised.value)
+
+
+def test_frozen_towers_in_half_the_bytes_tell_the_same_in_float32(vit, retriever, tmp_path, monkeypatch):
+    monkeypatch.setattr(clip, "computes_bfloat16", lambda device: True)
+    vit.save(tmp_path)
+    frozen = Retriever.load(tmp_path).frozen()
+    assert {p.dtype for name, p in frozen.clip.named_parameters() if name != "logit_scale"} == {torch.bfloat16}
+    texts, images = frozen.encode_text(TEXTS), frozen.encode_images([jpeg(i) for i in range(3)])
+    assert texts.dtype == images.dtype == frozen.similarity(texts, images).dtype == torch.float32
+    assert torch.equal(frozen.scale, vit.scale)
+    for ours, theirs in ((texts, vit.encode_text(TEXTS)), (images, vit.encode_images([jpeg(i) for i in range(3)]))):
+        assert torch.cosine_similarity(ours, theirs).min() > 0.999
+    assert deepcopy(retriever).frozen().dtype == torch.float32  # convolutions gain nothing
 
 
 def test_an_empty_folder_holds_no_retriever(tmp_path):
