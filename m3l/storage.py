@@ -4,6 +4,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -155,3 +156,23 @@ def copy(source: str, target: str) -> None:
     (source_fs, source_path), (target_fs, target_path) = locate(source), locate(target)
     target_fs.create_dir(target_path.rsplit("/", 1)[0], recursive=True)
     pafs.copy_files(source_path, target_path, source_filesystem=source_fs, destination_filesystem=target_fs)
+
+
+@contextmanager
+def filled(folder: str) -> Iterator[Path]:
+    """A local folder to write files into; they are in `folder` afterwards."""
+    fs, root = locate(folder)
+    if isinstance(fs, pafs.LocalFileSystem):
+        Path(root).mkdir(parents=True, exist_ok=True)
+        yield Path(root)
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        yield Path(temporary)
+        upload(Path(temporary), folder)
+
+
+def folders(folder: str) -> list[str]:
+    """The names of the folders in a folder; empty if there is none."""
+    fs, root = locate(folder)
+    found = fs.get_file_info(pafs.FileSelector(root, allow_not_found=True))
+    return sorted(info.base_name for info in found if info.type == pafs.FileType.Directory)

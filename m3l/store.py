@@ -103,8 +103,3 @@ def _open(folder: str, path: str) -> pq.ParquetFile:
 def open_store(folder: str, key: str) -> Store:
     """One store per process and folder: the index is built once, not for every block."""
     return Store(folder, key)
-
-
-def permutation(rows: int, seed: int, epoch: int) -> np.ndarray:
-    """The order in which an epoch visits the rows; a function of the seed alone."""
-    return np.random.default_rng((seed, epoch)).permutation(rows)

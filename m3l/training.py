@@ -1,33 +1,29 @@
-"""Training one rank: the loss of a step as one module, the step, the learning rate, an evaluation."""
+"""Training one rank: the loss of a cell as one module, the step, the learning rate, an evaluation."""
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from m3l import checkpoint, parallel
 from m3l.batch import Collator
 from m3l.config import TaskConfig, TrainConfig
-from m3l.masking import TokenMask
 from m3l.model.modeling import M3L
 from m3l.optim import build_optimiser
-from m3l.parallel import spread
-from m3l.prompts import OPTIONAL, without
-from m3l.records import Example
-from m3l.tasks import draw_task
+from m3l.order import Order
+from m3l.reading import Reader, Reading, Row, loss_name
+from m3l.stopping import EarlyStopping
 
-SHIFT, SCALE = 0.12, (0.85, 1.2)  # of an augmented frame's width and height
-
-Row = Mapping[str, Example]  # a post as each task sees it: task name -> Example
+EVALUATED = 32  # rows of an evaluation that are read at once
 
 
 class StepLoss(nn.Module):
-    """The model and its losses as one module, so that DDP wraps one thing."""
+    """The model and its losses as one module, so that DDP or FSDP2 wraps one thing."""
 
     word_weights: Tensor
 
@@ -36,12 +32,26 @@ class StepLoss(nn.Module):
         self.model = model
         self.register_buffer("word_weights", word_weights, persistent=False)
 
-    def forward(self, media: dict[str, Tensor], words: Tensor | None, batches: list[dict[str, Tensor]]) -> list[Tensor]:
-        """The loss of naming the `words`, if there are any, then one of each batch; the media are seen once."""
-        visual = self.model.see(**media) if media else None
-        losses = [self.model(**batch, visual=visual).loss for batch in batches]
-        if words is not None and visual is not None:
-            losses.insert(0, self.model.name_words(visual, words, self.word_weights))
+    def forward(
+        self,
+        views: list[dict[str, Tensor]],
+        blank: list[bool],
+        words: Tensor | None,
+        batches: list[dict[str, Tensor]],
+    ) -> list[Tensor]:
+        """The loss of naming the `words`, if any are asked for, then one of each batch; media are seen once.
+
+        A blank view weighs nothing, but its towers get a gradient of zero, alike on every rank.
+        """
+        seen = [self.model.see(**view) for view in views]
+        losses = []
+        for i, batch in enumerate(batches):
+            visual, unseen = (seen[i], blank[i]) if len(seen) > 1 else (seen[0], blank[0])
+            loss = self.model(**batch, visual=None if unseen else visual).loss
+            losses.append(loss + 0.0 * visual.sum() if unseen else loss)
+        if words is not None:
+            named = self.model.name_words(seen[0], words, self.word_weights) if len(words) else 0.0 * seen[0].sum()
+            losses.insert(0, named)
         return losses
 
 
@@ -54,146 +64,122 @@ class Learner:
         collator: Collator,
         tasks: tuple[TaskConfig, ...],
         config: TrainConfig,
+        order: Order,
         *,
         warmup_steps: int,
         steps: int,
-        seed: int,
-        rank: int = 0,
         word_weights: Float[Tensor, " vocabulary"],
         device: torch.device | None = None,
     ):
         self.device = device or torch.device("cpu")
-        self.model, self.collator, self.tasks, self.config, self.seed = model, collator, tasks, config, seed
-        self.net = spread(StepLoss(model, word_weights), config.strategy, self.device)
-        self.trainable = [p for p in model.parameters() if p.requires_grad]
+        self.model, self.tasks, self.config, self.order = model, tasks, config, order
+        self.reader = Reader(collator, tasks, config, order.seed, model.config.use_decoder_only_language_model)
+        if config.activation_checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        self.loss = StepLoss(model, word_weights)
+        self.net = parallel.spread(self.loss, config.strategy, self.device)
+        self.trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.optimiser = build_optimiser(model, config)
+        # Frozen parts in half precision: what trains is kept in full precision, and computed as they are.
+        half = any(parameter.dtype is torch.bfloat16 for parameter in model.parameters())
+        self.precision = torch.autocast(self.device.type, torch.bfloat16, enabled=half)
+        self.stopping = EarlyStopping(self.trainable, config.patience)
         self.warmup_steps, self.steps, self.done = warmup_steps, steps, 0
-        self.random = np.random.default_rng((seed, 1 + rank))
-        self.causal = model.config.use_decoder_only_language_model
+        self.skipped, self.norm = 0, 0.0  # steps without a finite gradient; the last step's gradient before clipping
 
-    def step(self, rows: Sequence[Row]) -> dict[str, float]:
-        """One optimiser step on this rank's rows; returns its losses by name."""
+    def step(self, cells: Sequence[Sequence[Row]]) -> dict[str, float]:
+        """One optimiser step on this rank's cells, in the order of `Order.numbers`; the losses of all ranks by name.
+
+        Each loss is the mean over its rows or tokens of the whole step, however they fall on cells and ranks.
+        """
         self.net.train()
-        warming = self.done < self.warmup_steps
-        names, arguments = self._words(rows) if warming else self._masked(rows)
+        rate = learning_rate(self.done, self.warmup_steps, self.steps, self.config.warmup_share)
         for group in self.optimiser.param_groups:
-            group["lr"] = self.config.lr * learning_rate(
-                self.done, self.warmup_steps, self.steps, self.config.warmup_share
-            )
-        losses = self.net(*_to(arguments, self.device))
-        mse_weight = self.config.warmup_mse_weight if warming else self.config.mse_weight
-        weights = {"nll": self.config.nll_weight, "mse": mse_weight}
-        total = sum(weights.get(name, 1.0) * loss for name, loss in zip(names, losses, strict=True))
+            group["lr"] = self.config.lr * rate
+        rank, ranks = parallel.place()
+        numbers = self.order.numbers(rank, ranks)
+        readings = [self._read(rows, number) for rows, number in zip(cells, numbers, strict=True)]
+        own = torch.tensor([reading.counts for reading in readings], dtype=torch.float32, device=self.device)
+        counts = parallel.total(own.sum(0))
+        shares = own / counts.clamp(min=1)
+        weights = torch.tensor([self._weight(name) for name in readings[0].names], device=self.device)
+        told = torch.zeros_like(counts)
         self.optimiser.zero_grad(set_to_none=True)
-        total.backward()
-        nn.utils.clip_grad_norm_(self.trainable, self.config.clip_norm)
-        self.optimiser.step()
+        # Every rank runs equally many cells: one that has fewer runs its first again, for nothing.
+        most = len(self.order.numbers(0, ranks))
+        for i in range(most):
+            at, real = (i, 1.0) if i < len(readings) else (0, 0.0)
+            torch.manual_seed(_seed(self.order.seed, self.done, numbers[at]))  # of dropout
+            with parallel.gathering(self.net, last=i == most - 1):
+                with self.precision:
+                    losses = torch.stack(self.net(*_arguments(readings[at], self.device))) * (shares[at] * real)
+                ((losses * weights).sum() * ranks).backward()  # gradients are averaged over ranks
+            told += losses.detach()
+        norm = nn.utils.clip_grad_norm_(self.trainable.values(), self.config.clip_norm)
+        self.norm = float(parallel.whole(norm))
+        if math.isfinite(self.norm):
+            self.optimiser.step()
+        else:
+            self.skipped += 1
         self.done += 1
-        return {name: loss.item() for name, loss in zip(names, losses, strict=True)}
+        return _by_name(readings[0].names, parallel.total(told).tolist(), counts.tolist())
 
     @torch.no_grad()
-    def evaluate(self, rows: Sequence[Row], batch_size: int = 32) -> dict[str, float]:
-        """The mean loss of each head over the rows, with all of their frames."""
-        self.model.eval()
-        sums, told = Counter[str](), Counter[str]()
-        for start in range(0, len(rows), batch_size):
-            for task in self.tasks:
-                batch = [row[task.name] for row in rows[start : start + batch_size]]
-                media = self.collator.media(batch, task)
-                arguments = {**self.collator.training(batch, task, self.causal), **media}
-                sums[_loss_name(task)] += self.model(**_to(arguments, self.device)).loss.item() * len(batch)
-                told[_loss_name(task)] += len(batch)
-        return {name: total / told[name] for name, total in sums.items()}
+    def evaluate(self, rows: Sequence[Row]) -> dict[str, float]:
+        """The mean loss of each head over the rows, with all of their frames; every rank brings the same rows."""
+        self.net.eval()
+        rank, ranks = parallel.place()
+        starts = range(0, len(rows), EVALUATED)
+        sums = torch.zeros(len(self.tasks), 2, dtype=torch.float64)
+        for i in range(0, len(starts), ranks):
+            mine = i + rank if i + rank < len(starts) else i
+            for task, told in zip(self.tasks, sums, strict=True):
+                reading = self.reader.plain(rows[starts[mine] : starts[mine] + EVALUATED], task)
+                with self.precision:
+                    (loss,) = self.loss(*_arguments(reading, self.device))
+                if mine == i + rank:
+                    told += torch.tensor([loss.item() * reading.counts[0], reading.counts[0]], dtype=torch.float64)
+        told = parallel.total(sums.to(self.device)).cpu()
+        by_head = defaultdict(list)
+        for task, (total, count) in zip(self.tasks, told.tolist(), strict=True):
+            if count:
+                by_head[loss_name(task)].append(total / count)
+        return {name: sum(means) / len(means) for name, means in by_head.items()}
 
-    def _words(self, rows: Sequence[Row]) -> tuple[list[str], tuple[Any, ...]]:
-        """The warm-up: the caption's words from the visual tokens alone, and every task from the same frames."""
-        caption = next(task for task in self.tasks if task.head == "caption")
-        reader = next((task for task in self.tasks if task.head == "likes"), caption)
-        draws = self.random.integers(2**32, size=len(rows)).tolist()
-        examples = [
-            self._thin(row[reader.name], self.config.warmup_frames, self.config.media_dropout, draw)
-            for row, draw in zip(rows, draws, strict=True)
-        ]
-        names = [_loss_name(task) for task in self.tasks]
-        batches = [self._training(self._forgetful(examples, task, draws), task) for task in self.tasks]
-        seen = [example for example in examples if example.context.frames]
-        if not seen:
-            return names, ({}, None, batches)
-        words = self.collator.words_of(seen, caption)
-        return ["words", *names], (self._media(seen, *self.tasks), words, batches)
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All that a run goes on from, as a checkpoint takes it: tensors by name, and facts."""
+        tensors = {f"model.{name}": parameter.detach() for name, parameter in self.trainable.items()}
+        for name, parameter in self.trainable.items():
+            for key, value in self.optimiser.state.get(parameter, {}).items():
+                tensors[f"optimiser.{name}/{key}"] = value
+        tensors |= {f"best.{name}": tensor for name, tensor in self.stopping.best.items()}
+        return tensors, {"done": self.done, "skipped": self.skipped, "stopping": self.stopping.state()}
 
-    def _masked(self, rows: Sequence[Row]) -> tuple[list[str], tuple[Any, ...]]:
-        if self.config.schedule == "joint":
-            tasks = list(self.tasks)
-        else:
-            tasks = [draw_task(self.tasks, self.done, self.seed, self.config.cut)]
-        # Frames and fields are drawn alike for every task of a row.
-        draws = self.random.integers(2**32, size=len(rows)).tolist()
-        thin = [
-            [
-                self._thin(row[task.name], self.config.frames, self.config.media_dropout, draw)
-                for row, draw in zip(rows, draws, strict=True)
-            ]
-            for task in tasks
-        ]
-        read = [self._forgetful(examples, task, draws) for examples, task in zip(thin, tasks, strict=True)]
-        names = [_loss_name(task) for task in tasks]
-        batches = [self._training(examples, t) for examples, t in zip(read, tasks, strict=True)]
-        seen = [
-            [(e.context.frames, self.collator.qformer_text(e, t)) for e in examples]
-            for examples, t in zip(read, tasks, strict=True)
-        ]
-        if all(each == seen[0] for each in seen):
-            return names, (self._media(read[0], tasks[0]), None, batches)
-        # A task that retrieved other frames, or reads another text, brings its own.
-        media = [self._media(examples, t) for examples, t in zip(read, tasks, strict=True)]
-        return names, ({}, None, [batch | own for batch, own in zip(batches, media, strict=True)])
+    def load(self, folder: str, step: int, facts: dict[str, Any]) -> None:
+        """Go on from a checkpoint that holds `state()`, whatever the number of ranks was then."""
 
-    def _training(self, examples: Sequence[Example], task: TaskConfig) -> dict[str, Tensor]:
-        rate = self.config.token_mask_rate
-        return self.collator.training(
-            examples, task, self.causal, TokenMask(rate, (self.seed, self.done)) if rate else None
-        )
+        def room(sizes: dict[str, torch.Size]) -> dict[str, Tensor]:
+            for name, size in sizes.items():  # what the optimiser knew: a part that has not trained has no state
+                part, _, rest = name.partition(".")
+                if part == "optimiser":
+                    of, _, key = rest.rpartition("/")
+                    parameter = self.trainable[of]
+                    like = parameter.detach() if size == parameter.shape else torch.zeros(size, device=self.device)
+                    self.optimiser.state[parameter][key] = torch.zeros_like(like)
+            return self.state()[0]
 
-    def _media(self, examples: Sequence[Example], *tasks: TaskConfig) -> dict[str, Tensor]:
-        media = self.collator.media(examples, *tasks)
-        if media and self.config.augment:
-            mask = media["frame_mask"]
-            media["pixel_values"][mask] = augmented(media["pixel_values"][mask], int(self.random.integers(2**62)))
-        return media
+        self.done, self.skipped = facts["done"], facts["skipped"]
+        self.stopping.load(facts["stopping"])
+        checkpoint.load(folder, step, room)
 
-    def _thin(self, example: Example, most: int, dropout: float, draw: int | None = None) -> Example:
-        """The example with at most `most` of its frames, or with none, as dead links will be."""
-        random = self.random if draw is None else np.random.default_rng(draw)
-        kept = example.context.frames
-        if random.uniform() < dropout:
-            kept = ()
-        elif len(kept) > most:  # the first, as how a video starts counts, then one by chance from each stretch
-            rest = (np.arange(most - 1) + random.uniform(size=most - 1)) * (len(kept) - 1) / max(1, most - 1)
-            kept = (kept[0], *(kept[1 + int(at)] for at in rest))
-        return example.model_copy(update={"context": example.context.model_copy(update={"frames": kept})})
+    def _read(self, rows: Sequence[Row], number: int) -> Reading:
+        first = self.order.first(self.done, number)
+        warming = self.done < self.warmup_steps
+        return self.reader.words(rows, first) if warming else self.reader.masked(rows, first, self.done)
 
-    def _forgetful(self, examples: list[Example], task: TaskConfig, draws: Iterable[int]) -> list[Example]:
-        """The examples without some of the fields that the task's prompt can do without."""
-        made = []
-        for example, draw in zip(examples, draws, strict=True):
-            lots = np.random.default_rng((draw, 1)).uniform(size=len(OPTIONAL))
-            gone = [n for n, lot in zip(OPTIONAL, lots, strict=True) if lot < self.config.field_dropout]
-            post = without(example.post, [name for name in gone if name != task.masked])
-            made.append(example.model_copy(update={"post": post}))
-        return made
-
-
-def augmented(frames: Float[Tensor, "frame 3 height width"], seed: int) -> Float[Tensor, "frame 3 height width"]:
-    """Each frame flipped or not, shifted and scaled by chance; what comes in from outside is 0."""
-    chance = torch.Generator().manual_seed(seed)
-    flip, size, x, y = torch.rand(4, len(frames), generator=chance)
-    size = 1 / (SCALE[0] + (SCALE[1] - SCALE[0]) * size)
-    where = torch.zeros(len(frames), 2, 3)
-    where[:, 0, 0], where[:, 1, 1] = torch.where(flip < 0.5, -size, size), size
-    where[:, 0, 2], where[:, 1, 2] = 2 * SHIFT * (2 * x - 1), 2 * SHIFT * (2 * y - 1)  # frames reach from -1 to 1
-    grid = F.affine_grid(where, list(frames.shape), align_corners=False)
-    return F.grid_sample(frames, grid, align_corners=False)
+    def _weight(self, name: str) -> float:
+        mse = self.config.warmup_mse_weight if self.done < self.warmup_steps else self.config.mse_weight
+        return {"nll": self.config.nll_weight, "mse": mse}.get(name, 1.0)
 
 
 def learning_rate(step: int, warmup_steps: int, steps: int, rising_share: float) -> float:
@@ -215,8 +201,21 @@ def word_weights(answers: Iterable[list[int]], vocabulary: int) -> Float[Tensor,
     return torch.from_numpy(np.log(max(2, rows) / np.maximum(seen, 1))).float()
 
 
-def _loss_name(task: TaskConfig) -> str:
-    return "nll" if task.head == "caption" else "mse"
+def _by_name(names: list[str], told: list[float], counts: list[float]) -> dict[str, float]:
+    """The losses that had something to tell; tasks of one head by their mean."""
+    found = defaultdict(list)
+    for name, loss, count in zip(names, told, counts, strict=True):
+        if count:
+            found[name].append(loss)
+    return {name: sum(losses) / len(losses) for name, losses in found.items()}
+
+
+def _seed(*parts: int) -> int:
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])
+
+
+def _arguments(reading: Reading, device: torch.device) -> Any:
+    return _to([reading.views, reading.blank, reading.words, reading.batches], device)
 
 
 def _to(value: Any, device: torch.device) -> Any:

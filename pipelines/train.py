@@ -1,9 +1,10 @@
 """context/ -> bundle/: Algorithm 1 on Ray Train workers."""
 
-import os
+import hashlib
+import json
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +12,29 @@ import numpy as np
 import ray
 import ray.train
 import torch
-from ray.train import DataConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
+from torch import Tensor
 
-from m3l import bundle, storage
+from m3l import parallel, storage
 from m3l.batch import Collator, LikesScale
-from m3l.config import Config, ConfigError
+from m3l.config import Config, ConfigError, parse
+from m3l.curve import Curve
+from m3l.loop import train
 from m3l.model.build import build_model, build_processor
+from m3l.order import Order
 from m3l.prompts import render
-from m3l.records import Post
+from m3l.records import Example, Post
 from m3l.training import Learner, word_weights
-from pipelines.examples import load_examples, passes, post_ids, rows, stream
+from pipelines.examples import load_examples, post_ids, rows
+from pipelines.feed import InOrder, feed
 from pipelines.session import connect
 from pipelines.stage import claim, console
 from pipelines.watch import run_folder, watched
 
 SAMPLED_TEXTS = 20_000  # posts that the tiny tokenizers and the word frequencies are learned from
-VALIDATION_POSTS = 256  # held by rank 0: bounded, whatever the corpus
-EVALUATIONS = 4
+VALIDATION_POSTS = 256  # held by every rank: bounded, whatever the corpus
+RESTARTS = 2  # of the workers by Ray Train, and of Ray Train's controller by this program
 
 
 @dataclass
@@ -71,100 +77,118 @@ def fit(config: Config, folder: str, most_posts: int | None = None, title: str =
     if not ids:
         raise ConfigError(f"{posts} has no post of the split 'train' with {' and '.join(fields)}: run ingest first")
     held_out = post_ids(posts, "validation", fields)[:VALIDATION_POSTS]
+    if config.train.patience and not held_out:
+        raise ConfigError(f"train.patience: {posts} has no post of the split 'validation' to stop by")
     facts = _facts(config, ids, held_out)
     workers = config.train.workers
-    per_epoch = len(ids) // (workers * config.train.batch_size)
-    if per_epoch == 0:
-        raise ConfigError(
-            f"train.batch_size: {workers} workers x {config.train.batch_size} rows are more than the {len(ids)} posts"
-        )
-    epochs = config.train.warmup_epochs + config.train.epochs
-    warmup, steps = per_epoch * config.train.warmup_epochs, per_epoch * epochs
-    cached = storage.size(context) <= config.train.cache_bytes * workers
-    data = stream(posts, context, ids, config.seed, 1 if cached else epochs, config.ray.block_rows)
+    order = Order(len(ids), config.seed, config.train.batch_size, workers * config.train.accumulate)
+    if order.batch > len(ids):
+        raise ConfigError(f"train.batch_size: a step of {order.batch} rows is more than the {len(ids)} posts")
+    warmup = order.steps(config.train.warmup_epochs)
+    steps = order.steps(config.train.warmup_epochs + config.train.epochs)
+    kept = storage.size(context) <= config.train.cache_bytes
+
+    state = f"{run_folder(config.paths.run)}/{_name(config, folder, ids)}"
+    checkpoints = f"{state}/checkpoints"
+    task = {"config": config.to_yaml(), "facts": facts, "order": order, "warmup": warmup, "steps": steps, "kept": kept,
+            "folder": folder, "checkpoints": checkpoints}  # fmt: skip
+    feeds = InOrder(posts, context, ids, order, steps, checkpoints, kept, config.ray.block_rows)
 
     def run(log: Any) -> None:
-        gpus = config.ray.model_gpus
-        trainer = TorchTrainer(
-            work,
-            train_loop_config={
-                "config": config.to_yaml(),
-                "facts": facts,
-                "warmup": warmup,
-                "steps": steps,
-                "cached": cached,
-                "folder": folder,
-                "log": log,
-            },
-            datasets={"train": data},
-            dataset_config=DataConfig(datasets_to_split=["train"]),
-            torch_config=TorchConfig("nccl" if gpus else "gloo", timeout_s=300),
-            scaling_config=ScalingConfig(
-                num_workers=workers,
-                use_gpu=gpus > 0,
-                resources_per_worker={"CPU": config.ray.model_cpus, **({"GPU": gpus} if gpus else {})},
-            ),
-            run_config=RunConfig(
-                name=f"run-{os.urandom(6).hex()}",  # a known name would resume another run
-                storage_path=run_folder(config.paths.run),
-                failure_config=FailureConfig(max_failures=1),
-            ),
-        )
-        trainer.fit()
+        for left in reversed(range(RESTARTS + 1)):
+            try:
+                _trainer(config, task | {"log": log}, feeds, state).fit()
+                return
+            except ray.exceptions.ActorDiedError:  # the controller's; its workers are gone with it
+                if not left:
+                    raise
 
     metrics, curve = watched(title, steps, run)
-    result = {"train_posts": len(ids), "steps": steps, **metrics}
+    result = {"train_posts": len(ids), **metrics}
     storage.write_json(f"{folder}/curve.json", curve)
     storage.write_json(f"{folder}/metrics.json", result)  # last: its presence says that the bundle is whole
+    storage.remove(state)
     return result
 
 
-def work(task: dict[str, Any]) -> None:
-    """One rank of Ray Train: every step, an evaluation now and then, the bundle at the end."""
-    from m3l.config import parse
+def _name(config: Config, folder: str, ids: list[str]) -> str:
+    """The run that makes this bundle from these posts with these settings: it goes on where it was cut off."""
+    told = json.dumps([folder, settings(config), ids], sort_keys=True)
+    return f"train-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
 
-    config, facts, steps = parse(task["config"]), task["facts"], task["steps"]
-    rank = ray.train.get_context().get_world_rank()
+
+def _trainer(config: Config, task: dict[str, Any], feeds: InOrder, state: str) -> TorchTrainer:
+    gpus, train = config.ray.model_gpus, config.train
+    folder, _, name = state.rpartition("/")
+    return TorchTrainer(
+        work,
+        train_loop_config=task,
+        datasets={"train": ray.data.range(1)},  # in place of which every rank gets its own
+        dataset_config=feeds,
+        torch_config=TorchConfig("nccl" if gpus else "gloo", timeout_s=300),
+        scaling_config=ScalingConfig(
+            num_workers=(train.min_workers, train.workers) if train.min_workers else train.workers,
+            use_gpu=gpus > 0,
+            resources_per_worker={"CPU": config.ray.model_cpus, **({"GPU": gpus} if gpus else {})},
+        ),
+        run_config=RunConfig(name=name, storage_path=folder, failure_config=FailureConfig(max_failures=RESTARTS)),
+    )
+
+
+def work(task: dict[str, Any]) -> None:
+    """One rank of Ray Train: every step from the last checkpoint on, the bundle at the end."""
+    config, facts, order, steps = parse(task["config"]), task["facts"], task["order"], task["steps"]
+    rank, ranks = parallel.place()
     torch.set_num_threads(max(1, int(config.ray.model_cpus)))
-    collator = Collator(facts.processor, config.model, facts.scale)
     learner = Learner(
         build_model(config.model, facts.processor, config.seed),
-        collator,
+        Collator(facts.processor, config.model, facts.scale),
         config.tasks,
         config.train,
+        order,
         warmup_steps=task["warmup"],
         steps=steps,
-        seed=config.seed,
-        rank=rank,
         word_weights=facts.words,
         device=get_device(),
     )
     posts, context = config.paths.of("posts"), config.paths.of("context")
-    held_out = list(rows(load_examples(posts, context, facts.validation), config.tasks)) if rank == 0 else []
-    shard = ray.train.get_dataset_shard("train")
-    batches = passes(shard, config.tasks, config.train.batch_size, (config.seed, rank) if task["cached"] else None)
-    every = max(1, (steps - task["warmup"]) // EVALUATIONS)
-    for batch in islice(batches, steps):
-        losses = learner.step(batch)
+    held_out = list(rows(load_examples(posts, context, facts.validation), config.tasks))
+    curve, log = Curve(steps // 100), task["log"]
+
+    def report(done: int) -> None:
         if rank == 0:
-            task["log"].add.remote(learner.done, losses)
-        if rank == 0 and held_out and learner.done > task["warmup"] and learner.done % every == 0:
-            told = learner.evaluate(held_out)
-            task["log"].add.remote(learner.done, {f"validation_{name}": value for name, value in told.items()})
-    final = learner.evaluate(held_out) if held_out else {}
+            log.show.remote(done, curve.points[-1:])
+
+    def cells(steps: range) -> Iterator[list[list[dict[str, Example]]]]:
+        # Asked for once the loop has found where it goes on: `InOrder` looks there, too.
+        shard = ray.train.get_dataset_shard("train")
+        return feed(shard, config.tasks, order, steps, rank, ranks, task["kept"])
+
+    final = train(learner, cells, held_out, curve, task["checkpoints"], report)
     final = {f"validation_{name}": value for name, value in final.items()}
+    weights = parallel.gathered(learner.trainable) if config.train.strategy == "fsdp" else None
     if rank == 0:
-        _save(task["folder"], config, learner, facts, final)
-        ray.get(task["log"].finish.remote(final))
+        _save(task["folder"], config, learner, weights, facts, final)
+        counts = {"steps": learner.done, "skipped_steps": learner.skipped}
+        ray.get(log.finish.remote(counts | final, curve.flush()))
 
 
-def _save(folder: str, config: Config, learner: Learner, facts: Facts, final: dict[str, float]) -> None:
+def _save(
+    folder: str, config: Config, learner: Learner, weights: dict[str, Tensor] | None, facts: Facts,
+    final: dict[str, float],
+) -> None:  # fmt: skip
+    from m3l import bundle  # which knows the retriever, too: seconds that no rank needs to wait for at its start
+
+    model = learner.model
+    if weights is not None:  # of a model that is sharded itself
+        model = build_model(config.model, facts.processor, config.seed)
+        model.load_state_dict(weights, strict=False)
     # The validation error of the standardised log1p likes, in log1p: how wide an honest interval is.
     residual = facts.scale.std * float(np.sqrt(final.get("validation_mse", 1.0)))
     with tempfile.TemporaryDirectory() as temporary:
         made = Path(temporary)
         told = {"residual_std": residual, "accounts": facts.accounts}
-        bundle.save(made, config, learner.model, facts.processor, facts.scale, told)
+        bundle.save(made, config, model, facts.processor, facts.scale, told)
         storage.upload(made, folder)
         retriever = config.paths.of("retriever")
         for part in ("model.safetensors", "retriever.json"):
@@ -196,6 +220,8 @@ def _facts(config: Config, ids: list[str], held_out: list[str]) -> Facts:
 
 def _line(metrics: dict[str, Any]) -> str:
     told = [f"{name} {value:.3f}" for name, value in metrics.items() if isinstance(value, float)]
+    if metrics["skipped_steps"]:
+        told.append(f"{metrics['skipped_steps']:,} steps skipped for gradients that were not finite")
     return f"{metrics['train_posts']:,} posts, {metrics['steps']:,} steps, " + ", ".join(told)
 
 

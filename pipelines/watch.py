@@ -8,40 +8,30 @@ from typing import Any
 
 import ray
 
+from m3l.curve import Curve
 from pipelines.stage import progress
 
 
-class Log:
-    """What rank 0 says of its steps; kept small: one point for every `every` steps."""
+class Log(Curve):
+    """What rank 0 says of its steps, for the driver to show; it may bring a curve of its own at the end."""
 
     def __init__(self, every: int):
-        self.every, self.step = max(1, every), 0
-        self.points: list[dict[str, float]] = []
-        self.pending: list[dict[str, float]] = []
+        super().__init__(every)
         self.final: dict[str, float] = {}
 
-    def add(self, step: int, values: dict[str, float]) -> None:
-        self.step = step
-        self.pending.append(values)
-        if len(self.pending) >= self.every:
-            self.flush()
-
-    def flush(self) -> None:
-        names = {name for values in self.pending for name in values}
-        told = {n: [v[n] for v in self.pending if n in v] for n in sorted(names)}
-        if told:
-            self.points.append({"step": self.step, **{n: sum(v) / len(v) for n, v in told.items()}})
-        self.pending = []
+    def show(self, step: int, last: list[dict[str, float]]) -> None:
+        """The step and the last point of a curve that is kept elsewhere."""
+        self.step, self.points = step, last
 
     def now(self) -> tuple[int, str]:
         last = self.points[-1] if self.points else {}
         return self.step, "  ".join(f"{n} {v:.3f}" for n, v in last.items() if n != "step")
 
-    def finish(self, values: dict[str, float]) -> None:
+    def finish(self, values: dict[str, float], points: list[dict[str, float]] | None = None) -> None:
         self.final = values
+        self.points = self.flush() if points is None else points
 
     def result(self) -> tuple[dict[str, float], list[dict[str, float]]]:
-        self.flush()
         return self.final, self.points
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from m3l.config.base import Section
 
@@ -69,23 +69,41 @@ class TrainConfig(Section):
     nll_weight: float = Field(1.0, ge=0)
     mse_weight: float = Field(1.0, ge=0)
     workers: int = Field(2, ge=1)
-    strategy: Literal["ddp"] = "ddp"
+    min_workers: int | None = Field(None, ge=1)  # on fewer machines the run goes on with so many; None: it waits
+    strategy: Literal["ddp", "fsdp"] = "ddp"  # fsdp: parameters and optimiser are spread over the workers, too
     warmup_epochs: int = Field(0, ge=0)  # naming the caption's words before Algorithm 1, for models from nothing
     warmup_frames: int = Field(3, ge=1)
     warmup_mse_weight: float = Field(0.2, ge=0)  # at 1 the likes, which are easier, keep the towers from the subjects
     epochs: int = Field(3, ge=1)
     frames: int = Field(10, ge=1)  # of each post, drawn anew for every step
-    batch_size: int = Field(8, ge=1)  # of one worker
-    cache_bytes: int = Field(2**30, ge=0)  # of one worker: a smaller shard stays in memory, a larger one streams
+    batch_size: int = Field(8, ge=1)  # of one worker, at once
+    accumulate: int = Field(1, ge=1)  # batches of one worker in a step
+    cache_bytes: int = Field(2**30, ge=0)  # of each worker: a smaller context/ stays in memory, a larger one streams
     optimiser: Literal["adamw", "muon"] = "adamw"  # muon: for models that learn from nothing
     lr: float = Field(1e-4, gt=0)
     weight_decay: float = Field(0.05, ge=0)
     warmup_share: float = Field(0.05, ge=0, lt=1)  # of the steps, with a rising learning rate
     clip_norm: float = Field(1.0, gt=0)
+    activation_checkpointing: bool = False  # compute activations twice instead of keeping them
+    evaluations: int = Field(4, ge=1)  # on the validation posts, after the warm-up
+    patience: int | None = Field(None, ge=1)  # evaluations without a better one until training stops; None: never
+    checkpoint_steps: int | None = Field(None, ge=1)  # None: about one in an epoch
     augment: bool = False  # flip, shift and scale the frames, for towers that learn from nothing
     token_mask_rate: float = Field(0.0, ge=0, lt=1)  # of the tokens that tell a prompt's fields, as in BERT
     media_dropout: float = Field(0.0, ge=0, lt=1)  # posts trained without their media, as dead links will be
     field_dropout: float = Field(0.0, ge=0, lt=1)  # the same of each field that a prompt can do without
+
+    @model_validator(mode="after")
+    def _fewer_workers_are_fewer(self) -> "TrainConfig":
+        if self.min_workers and self.min_workers > self.workers:
+            raise ValueError(f"min_workers: {self.min_workers} are more than the {self.workers} workers")
+        return self
+
+    @model_validator(mode="after")
+    def _whole_matrices(self) -> "TrainConfig":
+        if self.optimiser == "muon" and self.strategy == "fsdp":
+            raise ValueError("optimiser muon needs whole matrices, which fsdp cuts: use adamw, or strategy ddp")
+        return self
 
 
 class TuneConfig(Section):

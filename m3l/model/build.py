@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 from transformers import AutoProcessor
 
@@ -65,6 +64,8 @@ def is_local(checkpoint: str) -> bool:
 
 def adapt(model: M3L, settings: LoraSettings) -> None:
     """Freeze the language model and put LoRA (arXiv 2106.09685) on its linear layers; [MASK]'s embedding trains."""
+    from peft import LoraConfig, inject_adapter_in_model  # here, because its import takes a second
+
     model.language_model.requires_grad_(False)
     layers = LLAMA if model.config.use_decoder_only_language_model else T5
     names = [n for n, m in model.named_modules() if isinstance(m, nn.Linear)]

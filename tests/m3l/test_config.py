@@ -43,7 +43,7 @@ def test_a_copy_with_changes_leaves_the_original() -> None:
     config = load("tiny")
     changed = override(config, {"train.cut": 35.0, "retriever.clip.pretrained": None, "evaluate.splits": ["a", "b"]})
     assert (changed.train.cut, changed.retriever.clip.pretrained, changed.evaluate.splits) == (35, None, ("a", "b"))
-    assert config.train.cut == 50
+    assert config.train.cut == load("tiny").train.cut
     assert override(changed, {"train.cut": 50.0, "evaluate.splits": list(config.evaluate.splits)}) == config
     with pytest.raises(ConfigError, match=r"train\.cutt"):
         override(config, {"train.cutt": 1})
@@ -113,3 +113,8 @@ def test_local_paths_become_absolute_and_others_stay(tmp_path, monkeypatch):
     assert config.paths.of("bundle") == "s3://bucket/bundle"
     assert config.predict.out == str(tmp_path / "told.csv")
     assert config.paths.media_root is None
+
+
+def test_muon_is_refused_where_matrices_are_cut():
+    with pytest.raises(ConfigError, match="use adamw, or strategy ddp"):
+        load("tiny", ["train.optimiser=muon", "train.strategy=fsdp"])

@@ -60,7 +60,7 @@ def test_training_masks_and_evaluation_does_not(processor: Any) -> None:
     forward = taught.model.forward
     count = lambda ids: read.append(int((ids == processor.tokenizer.mask_token_id).sum()))  # noqa: E731
     taught.model.forward = lambda **batch: count(batch["input_ids"]) or forward(**batch)  # type: ignore
-    taught.step(POSTS)
+    taught.step([POSTS])
     assert min(read) > 3 * len(POSTS)
     read.clear()
     taught.evaluate(POSTS)

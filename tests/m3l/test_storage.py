@@ -97,3 +97,18 @@ def test_a_uri_names_its_own_filesystem(tmp_path: Path) -> None:
     target = storage.write_part(table(0, 2), f"file://{tmp_path}/a", ["0", "1"])
     assert target.startswith(str(tmp_path))
     assert storage.count_rows(str(tmp_path / "a")) == 2
+
+
+@pytest.mark.parametrize("where", ["here", "bucket"])
+def test_a_folder_of_files_is_filled_named_digested_and_removed(where: str, tmp_path: Path, bucket: str) -> None:
+    folder = f"{bucket}/filled" if where == "bucket" else str(tmp_path / "filled")
+    for name in ("one", "two"):
+        with storage.filled(f"{folder}/{name}") as local:
+            (local / "file").write_text(name)
+    assert storage.folders(folder) == ["one", "two"] and storage.folders(f"{folder}/absent") == []
+    assert storage.digest(f"{folder}/one/file") == "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
+    with pytest.raises(FileNotFoundError):
+        storage.digest(f"{folder}/one/absent")
+    storage.remove(f"{folder}/one")
+    storage.remove(f"{folder}/absent")
+    assert storage.folders(folder) == ["two"]

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from m3l import storage, store
-from m3l.store import Store, open_store, permutation
+from m3l.store import Store, open_store
 
 HEAVY = storage.ROW_GROUP_BYTES
 
@@ -63,11 +63,3 @@ def test_the_index_takes_bytes_and_not_objects(tmp_path: Path) -> None:
 
 def test_one_process_indexes_a_folder_once(folder: str) -> None:
     assert open_store(folder, "key") is open_store(folder, "key")
-
-
-def test_an_epochs_order_is_of_the_seed_alone() -> None:
-    first = permutation(50, seed=3, epoch=0)
-    assert sorted(first) == list(range(50))
-    assert (first == permutation(50, seed=3, epoch=0)).all()
-    assert (first != permutation(50, seed=3, epoch=1)).any()
-    assert (first != permutation(50, seed=4, epoch=0)).any()
