@@ -40,7 +40,7 @@ def build_model(config: ModelConfig, processor: Any, seed: int, architecture: Pa
         model = tiny_model(config.tiny, processor, config.tformer_layers, config.head_hidden, seed)
     elif architecture:
         settings = M3LConfig.from_pretrained(architecture, **_own_parts(config))
-        model = M3L._from_config(settings, dtype=getattr(torch, config.dtype))
+        model = untied(M3L._from_config(settings, dtype=getattr(torch, config.dtype)))
     else:
         model = _from_checkpoint(config, processor)
     return prepared(model, config)
@@ -54,6 +54,19 @@ def prepared(model: M3L, config: ModelConfig) -> M3L:
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
+    return model
+
+
+def untied(model: M3L) -> M3L:
+    """The model with a head of its own: Flan-T5's is no copy of its embeddings, though transformers 5 calls it tied.
+
+    Resizing the embeddings, or filling a new model, would else overwrite one with the other.
+    """
+    if not model.config.use_decoder_only_language_model:
+        language = model.language_model
+        model.config.text_config.tie_word_embeddings = language.config.tie_word_embeddings = False
+        if language.lm_head.weight is language.get_input_embeddings().weight:
+            language.lm_head.weight = nn.Parameter(language.lm_head.weight.detach().clone())
     return model
 
 
@@ -88,11 +101,7 @@ def adapt(model: M3L, settings: LoraSettings) -> None:
 def _from_checkpoint(config: ModelConfig, processor: Any) -> M3L:
     dtype = getattr(torch, config.dtype)
     # Safetensors alone: another format could run code.
-    model: M3L = _loaded(M3L, config.checkpoint, dtype=dtype, use_safetensors=True, **_own_parts(config))
-    # transformers 5 marks Flan-T5's separate lm_head as tied: resizing would overwrite it with the embeddings.
-    if not model.config.use_decoder_only_language_model:
-        model.config.text_config.tie_word_embeddings = False
-        model.language_model.config.tie_word_embeddings = False
+    model = untied(_loaded(M3L, config.checkpoint, dtype=dtype, use_safetensors=True, **_own_parts(config)))
     rows = model.get_input_embeddings().weight.shape[0]
     if len(processor.tokenizer) > rows:
         model.resize_token_embeddings(len(processor.tokenizer))

@@ -23,7 +23,8 @@ def write_plain(folder: Path, kind: Literal["llama", "t5"], model: M3L, processo
     torch.manual_seed(0)
     plain = InstructBlipForConditionalGeneration(InstructBlipConfig.from_dict(settings))
     torch.nn.init.normal_(plain.query_tokens, std=0.02)
-    torch.nn.init.normal_(plain.language_model.lm_head.weight)  # as Flan-T5's: not the embeddings
+    head = torch.randn(plain.language_model.lm_head.weight.shape)
+    plain.language_model.lm_head.weight = torch.nn.Parameter(head)  # as Flan-T5's: not the embeddings
     plain.save_pretrained(folder)
     known.save_pretrained(folder)
     return folder

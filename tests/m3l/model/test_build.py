@@ -89,6 +89,7 @@ def test_a_checkpoint_of_plain_transformers_loads(checkpoint: Path) -> None:
     assert model.get_input_embeddings().weight.shape[0] == rows
     assert model.config.mask_token_id == processor.tokenizer.mask_token_id == rows - 1
     assert model.config.image_token_id == plain.config.image_token_id
+    assert not torch.equal(plain.language_model.lm_head.weight, plain.get_input_embeddings().weight)
     torch.testing.assert_close(model.language_model.lm_head.weight[:-1], plain.language_model.lm_head.weight)
     torch.testing.assert_close(model.get_input_embeddings().weight[:-1], plain.get_input_embeddings().weight)
     media = collator(processor).media([example(0)], CONTENT)
