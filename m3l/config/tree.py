@@ -5,7 +5,7 @@ from pydantic import model_validator
 
 from m3l.config.base import Section
 from m3l.config.data import CorpusConfig, IngestConfig, MediaConfig, Paths, RetrieverConfig
-from m3l.config.learning import ModelConfig, TaskConfig, TrainConfig, TuneConfig
+from m3l.config.learning import AssembleConfig, ModelConfig, TaskConfig, TrainConfig, TuneConfig
 from m3l.config.running import EvaluateConfig, ExportConfig, PredictConfig, RayConfig, ServeConfig
 from m3l.config.templates import BEHAVIOUR, CONTENT
 
@@ -25,6 +25,7 @@ class Config(Section):
         TaskConfig(name="behaviour", masked="likes", head="likes", template=BEHAVIOUR),
     )
     model: ModelConfig = ModelConfig()
+    assemble: AssembleConfig = AssembleConfig()
     train: TrainConfig = TrainConfig()
     tune: TuneConfig = TuneConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
