@@ -14,6 +14,7 @@ VERBS = {
     "ingest": "Read the challenge's table (csv, xlsx, jsonl, parquet) into posts.",
     "frames": "Sample and distil every media file into key frames.",
     "train-retriever": "Train CLIP to find a post's frames from its metadata.",
+    "compare-retrievers": "Train retrievers with other losses, on several seeds, and compare what they find.",
     "retrieve": "Keep the frames that fit each post and task.",
     "assemble": "Make a checkpoint of a packaged language model and towers from nothing.",
     "train": "Train M3L into a bundle.",

@@ -131,6 +131,7 @@ def _evaluation(config: Config, rows: str, metrics: dict[str, Any], train_posts:
         noise_sd=config.corpus.noise if _truth(config) else None,
         curves={name: tuple(curve) for name, curve in curves.items() if curve},
         gallery=tuple(_shown(config, rows, post_id) for post_id in chosen),
+        comparison=storage.read_json(f"{paths.of('comparison')}/metrics.json") or {},
         tune=tuple(Trial(params=t["params"], objective=t["objective"]) for t in trials),
         card={
             "Made from": f"{train_posts:,} training posts, seed {config.seed}, preset {config.name}, {date.today()}",

@@ -3,7 +3,7 @@
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from m3l.records import MediaFrames, Post
 from m3l.retriever.clip import Retriever
 from m3l.retriever.pixels import Preprocess
 from m3l.retriever.samples import Sample, Shelf, make_sample
-from m3l.retriever.training import steps_of, train
+from m3l.retriever.training import Run, steps_of, train
 from m3l.store import open_store
 from pipelines.examples import post_ids
 from pipelines.session import connect
@@ -50,25 +50,31 @@ def main(config: Config) -> dict[str, Any]:
     if known is not None:
         console.print(f"[bold]train-retriever[/]: done before -> {folder}")
         return dict(known)
-    posts, keyframes, workers = config.paths.of("posts"), config.paths.of("keyframes"), config.train.workers
-    if not storage.parts(keyframes):
-        raise ConfigError(f"{keyframes} holds no key frames: run `m3l frames` first")
-    ids = post_ids(posts, "train", ("caption",))
-    if len(ids) < workers:
-        raise ConfigError(f"{posts} has {len(ids)} captioned posts of the split 'train' for {workers} workers")
+    ids = trained_on(config)
     started = time.monotonic()
     retriever = Retriever.build(config.retriever.clip, config.seed, config.retriever.similarity)
     connect(config.ray)
     task = {"config": config.to_yaml(), "retriever": ray.put(retriever), "folder": folder}
     data = samples(config, ids, retriever.preprocess)
-    steps = steps_of(config.retriever, len(ids) // workers)  # a little fewer where media are broken
-    final, curve = watched("train-retriever", steps, lambda log: _trainer(config, task | {"log": log}, data).fit())
+    steps = steps_of(config.retriever, len(ids))  # a little fewer where media are broken
+    final, curve = watched("train-retriever", steps, lambda log: trainer(work, config, task | {"log": log}, data).fit())
     metrics = {"posts": len(ids), "seconds": round(time.monotonic() - started, 1), **final}
     storage.write_json(f"{folder}/curve.json", curve)
     storage.write_json(f"{folder}/metrics.json", metrics)  # last: its presence says that the folder is whole
     losses = ", ".join(f"{name} {value:.3f}" for name, value in final.items())
     console.print(f"[bold]train-retriever[/]: {len(ids):,} posts, {metrics['seconds']} s, {losses} -> {folder}")
     return metrics
+
+
+def trained_on(config: Config) -> list[str]:
+    """The captioned posts of the split `train`; ConfigError where there are no key frames or too few posts."""
+    posts, keyframes, workers = config.paths.of("posts"), config.paths.of("keyframes"), config.train.workers
+    if not storage.parts(keyframes):
+        raise ConfigError(f"{keyframes} holds no key frames: run `m3l frames` first")
+    ids = post_ids(posts, "train", ("caption",))
+    if len(ids) < workers:
+        raise ConfigError(f"{posts} has {len(ids)} captioned posts of the split 'train' for {workers} workers")
+    return ids
 
 
 def samples(config: Config, ids: list[str], preprocess: Preprocess) -> Dataset:
@@ -92,45 +98,64 @@ def samples(config: Config, ids: list[str], preprocess: Preprocess) -> Dataset:
     return numbers.map_batches(load, batch_format="pyarrow", batch_size=None, num_cpus=1)
 
 
-def work(task: dict[str, Any]) -> None:
-    """One rank of Ray Train."""
-    config, log, device = parse(task["config"]), task["log"], get_device()
-    rank = ray.train.get_context().get_world_rank()
+class Told:
+    """What a rank reports of its steps; rank 0 passes it on to the log."""
+
+    def __init__(self, log: Any):
+        self.log, self.done = log, 0
+        self.last: dict[str, float] = {}
+        self.first = ray.train.get_context().get_world_rank() == 0
+
+    def __call__(self, losses: dict[str, float]) -> None:
+        self.done += 1
+        self.last.update(losses)
+        if self.first:
+            self.log.add.remote(self.done, losses)
+
+    def finish(self) -> None:
+        if self.first:
+            ray.get(self.log.finish.remote({"steps": self.done, **self.last}))
+
+
+def begin(config: Config, preprocess: Preprocess, told: Told) -> Run:
+    """This rank's part in a run of Ray Train, with its threads and its shard of the SAMPLES."""
+    device, shard = get_device(), ray.train.get_dataset_shard("train")
     torch.set_num_threads(max(1, int(config.ray.clip_cpus)))
     torch.manual_seed(config.seed)
-    retriever: Retriever = ray.get(task["retriever"]).to(device)
-    shard = ray.train.get_dataset_shard("train")
-    size = retriever.preprocess.height, retriever.preprocess.width
 
     def stream() -> Iterator[Sample]:
         for block in shard.iter_batches(batch_size=None, batch_format="pyarrow"):
             for row in block.to_pylist():
                 pixels = torch.frombuffer(bytearray(row["pixels"]), dtype=torch.uint8)
-                yield Sample(row["post_id"], row["caption"], tuple(row["prompts"]), pixels.view(-1, 3, *size))
+                pixels = pixels.view(-1, 3, preprocess.height, preprocess.width)
+                yield Sample(row["post_id"], row["caption"], tuple(row["prompts"]), pixels)
 
-    last: dict[str, float] = {}
-    done = 0
-
-    def report(losses: dict[str, float]) -> None:
-        nonlocal done
-        done += 1
-        last.update(losses)
-        if rank == 0:
-            log.add.remote(done, losses)
-
-    shelf = Shelf(stream)
-    trained = train(
-        retriever, shelf, config.retriever, config.seed, report, lambda module: spread(module, "ddp", device)
-    )
-    if rank == 0:
-        with tempfile.TemporaryDirectory() as made:
-            trained.student.save(made)
-            trained.teacher.save(Path(made) / "teacher")
-            storage.upload(Path(made), task["folder"])
-        ray.get(log.finish.remote({"steps": done, **last}))
+    return Run(Shelf(stream), config.seed, told, lambda module: spread(module, "ddp", device))
 
 
-def _trainer(config: Config, task: dict[str, Any], data: Dataset) -> TorchTrainer:
+def work(task: dict[str, Any]) -> None:
+    """One rank of Ray Train."""
+    config = parse(task["config"])
+    retriever: Retriever = ray.get(task["retriever"]).to(get_device())
+    told = Told(task["log"])
+    trained = train(retriever, config.retriever, begin(config, retriever.preprocess, told))
+    if told.first:
+        save(trained.student, task["folder"])
+        save(trained.teacher, f"{task['folder']}/teacher")
+    told.finish()
+
+
+def save(retriever: Retriever, folder: str) -> None:
+    """Write a retriever into a folder, local or `s3://`."""
+    with tempfile.TemporaryDirectory() as made:
+        retriever.save(made)
+        storage.upload(Path(made), folder)
+
+
+def trainer(
+    work: Callable[[dict[str, Any]], None], config: Config, task: dict[str, Any], data: Dataset
+) -> TorchTrainer:
+    """`work(task)` on `train.workers` ranks, each with its shard of the data."""
     gpus = config.ray.clip_gpus
     return TorchTrainer(
         work,

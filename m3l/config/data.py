@@ -20,6 +20,7 @@ class Paths(Section):
     context: str = "{run}/context"
     bundle: str = "{run}/bundle"
     tune: str = "{run}/tune"
+    comparison: str = "{run}/comparison"
     report: str = "{run}/report"
 
     def of(self, name: str) -> str:
@@ -86,6 +87,13 @@ class RetrieverConfig(Section):
     similarity: Literal["scaled_cosine", "dot"] = "scaled_cosine"
     teacher_epochs: int = Field(0, ge=0)  # from scratch only: CLIP's own loss on captions and frames
     epochs: int = Field(3, ge=0)
-    batch_size: int = Field(32, ge=1)
+    batch_size: int = Field(64, ge=1)  # posts in one step, over all workers
     lr: float = Field(1e-4, gt=0)
     trainable: Literal["all", "layers", "projections", "lora"] = "projections"  # layers: all but the table of words
+
+
+class CompareConfig(Section):
+    """The retriever's losses side by side: students of one teacher with other weights, on several seeds."""
+
+    weights: tuple[tuple[float, float], ...] = ((1.0, 0.0), (0.0, 1.0), (0.1, 0.9))  # of BCE, of DFR
+    seeds: int = Field(3, ge=1)  # from `seed` on

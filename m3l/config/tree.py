@@ -4,7 +4,7 @@ import yaml
 from pydantic import model_validator
 
 from m3l.config.base import Section
-from m3l.config.data import CorpusConfig, IngestConfig, MediaConfig, Paths, RetrieverConfig
+from m3l.config.data import CompareConfig, CorpusConfig, IngestConfig, MediaConfig, Paths, RetrieverConfig
 from m3l.config.learning import AssembleConfig, ModelConfig, TaskConfig, TrainConfig, TuneConfig
 from m3l.config.running import EvaluateConfig, ExportConfig, PredictConfig, RayConfig, ServeConfig
 from m3l.config.templates import BEHAVIOUR, CONTENT
@@ -20,6 +20,7 @@ class Config(Section):
     ingest: IngestConfig = IngestConfig()
     media: MediaConfig = MediaConfig()
     retriever: RetrieverConfig = RetrieverConfig()
+    compare: CompareConfig = CompareConfig()
     tasks: tuple[TaskConfig, ...] = (
         TaskConfig(name="content", masked="caption", head="caption", template=CONTENT),
         TaskConfig(name="behaviour", masked="likes", head="likes", template=BEHAVIOUR),

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from m3l.report import figures
+from m3l.report import comparison, figures
 from m3l.report.evaluation import Evaluation, Frame, Shown
 from m3l.report.headlines import headlines
 from m3l.report.tables import bars, tables
@@ -51,6 +51,8 @@ def render(evaluation: Evaluation) -> str:
         tables=tables(metrics),
         scatter=figures.scatter(evaluation.points, evaluation.noise_sd) if evaluation.points else "",
         curves=_curves(evaluation),
+        compared=comparison.table(evaluation.comparison),
+        dots=comparison.picture(evaluation.comparison),
         likes_scale=_likes_scale(evaluation.gallery),
     )
 

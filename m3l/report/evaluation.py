@@ -68,7 +68,7 @@ class Evaluation(Record):
     `metrics` is metrics.json, with `splits: {split: the same}` and `intervals: the same with [low, high]` if
     known. `points` are (true likes, predicted likes, split); `noise_sd` is that of log(1 + likes), if known.
     `curves` are the rows of each stage's training log: a `step` and its losses, None where a step had none.
-    `tune` comes best first.
+    `tune` comes best first. `comparison` is comparison/metrics.json: retrievers side by side.
     """
 
     title: str = "How well does the model know its posts?"
@@ -78,4 +78,5 @@ class Evaluation(Record):
     curves: dict[str, tuple[dict[str, float | None], ...]] = Field({})
     gallery: tuple[Shown, ...] = ()
     tune: tuple[Trial, ...] = ()
+    comparison: dict[str, Any] = Field({})
     card: dict[str, str] = Field({})

@@ -83,6 +83,19 @@ def curve(rows: Sequence[dict[str, float | None]], name: str, colour: int = 0) -
         return _markup(figure)
 
 
+def dots(rows: Sequence[tuple[str, Sequence[float]]], title: str) -> str:
+    """One line for each name: a dot for each of its values, and a stroke at their mean; the first is on top."""
+    with matplotlib.rc_context(_STYLE):
+        figure, axes = _canvas(4.6, 0.6 + 0.28 * len(rows))
+        for place, (_, values) in enumerate(rows):
+            axes.plot(values, [place] * len(values), "o", color=_SERIES[0], markersize=4.5, alpha=0.7)
+            axes.plot([np.mean(values)], [place], "|", color=_INK, markersize=11, markeredgewidth=1.6)
+        axes.set_yticks(range(len(rows)), [name for name, _ in rows])
+        axes.set(xlabel=title, ylim=(len(rows) - 0.5, -0.5))
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        return _markup(figure)
+
+
 def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
     figure = Figure((width, height), layout="constrained")
     return figure, figure.subplots()

@@ -12,6 +12,12 @@ PREDICTORS = {
     "plain_top": "the plain top 10",
     "uniform": "evenly spaced frames",
 }
+RETRIEVERS = {
+    "teacher_caption": "the teacher, given the true caption",
+    "teacher": "the teacher, given the metadata",
+    "untrained": "CLIP before training",
+    "uniform": "evenly spaced frames",
+}
 SPLITS = {"test_random": "random posts", "test_accounts": "unseen accounts", "test_time": "later posts"}
 METRICS = {
     "r2_log1p": "R² of log likes",

@@ -72,6 +72,16 @@ def full(points: int = 2000, posts: int = 12) -> dict[str, Any]:
         "curves": {"train": [{"step": s, "nll": 3 / (s + 1), "mse": None if s % 2 else 1.0} for s in range(90)]},
         "gallery": [shown()] * posts,
         "tune": [{"params": {"train.cut": 50.0}, "objective": 0.81}, {"params": {"train.lr": 0.1}}],
+        "comparison": {
+            "recall_at_10": {
+                "bce0.1-dfr0.9": {"mean": 0.92, "sd": 0.01, "seeds": [0.91, 0.93]},
+                "bce1-dfr0": {"mean": 0.71, "sd": 0.02, "seeds": [0.69, 0.73]},
+                "uniform": {"mean": 0.65, "sd": 0.0, "seeds": [0.65, 0.65]},
+            },
+            "mrr": {"bce0.1-dfr0.9": {"mean": 0.97, "sd": 0.0, "seeds": [0.97, 0.97]}},
+            "posts": 240,
+            "seeds": [0, 1],
+        },
         "card": {"Cannot do": "photographs"},
     }
 
@@ -128,6 +138,9 @@ def test_the_page_tells_all_and_stays_small(whole: Page) -> None:
         "train: nll",
         "train.cut",
         "photographs",
+        "0.1 BCE + 0.9 DFR 0.920 ± 0.010 0.970",
+        "BCE only 0.710 ± 0.020 –",
+        "on 2 seeds and 240 held-out posts",
         "the model the plain top 10 evenly spaced frames",
         "recall at 10 0.700 0.650 0.400",
     ]
@@ -157,7 +170,7 @@ def test_what_users_wrote_is_escaped(tmp_path: Path) -> None:
     assert "<script>alert(1)</script> <img src" in told.words
 
 
-@pytest.mark.parametrize("part", ["metrics", "points", "curves", "gallery", "tune", "card", "noise_sd"])
+@pytest.mark.parametrize("part", ["metrics", "points", "curves", "gallery", "tune", "comparison", "card", "noise_sd"])
 def test_any_part_may_be_missing(part: str, tmp_path: Path) -> None:
     evaluation = {name: value for name, value in full(points=20, posts=1).items() if name != part}
     assert "How well" in page(evaluation, tmp_path).words

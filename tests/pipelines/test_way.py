@@ -7,7 +7,18 @@ import pytest
 
 from m3l import storage
 from m3l.config import ConfigError, load, override
-from pipelines import corpus, evaluate, frames, ingest, predict, retrieve, train, train_retriever, tune
+from pipelines import (
+    compare_retrievers,
+    corpus,
+    evaluate,
+    frames,
+    ingest,
+    predict,
+    retrieve,
+    train,
+    train_retriever,
+    tune,
+)
 
 POSTS = 72
 QUICK = [
@@ -19,6 +30,8 @@ QUICK = [
     "train.epochs=1",
     "train.warmup_epochs=1",
     "train.batch_size=8",
+    "compare.seeds=1",
+    "compare.weights=[[0.1, 0.9], [1, 0]]",
     "tune.posts=16",
     "tune.trials=2",
     "evaluate.bootstrap=20",
@@ -37,7 +50,7 @@ def config(tmp_path_factory, local_ray):
 @pytest.fixture(scope="module")
 def walked(config):
     """The configuration, once every verb up to the report has run."""
-    for verb in (corpus, ingest, frames, train_retriever, retrieve, train, tune, evaluate):
+    for verb in (corpus, ingest, frames, train_retriever, compare_retrievers, retrieve, train, tune, evaluate):
         verb.main(config)
     return config
 
@@ -93,6 +106,18 @@ def test_the_sweep_leaves_a_table_events_and_a_preset(walked):
     from pathlib import Path
 
     assert list(Path(folder).rglob("events.out.tfevents.*"))
+
+
+def test_retrievers_are_compared_on_held_out_posts(walked):
+    told = storage.read_json(f"{walked.paths.of('comparison')}/metrics.json")
+    students = {"bce0.1-dfr0.9", "bce1-dfr0"}
+    assert told["recall_at_10"].keys() == students | {"untrained", "teacher", "teacher_caption", "uniform"}
+    assert all(0 < found["mean"] <= 1 for found in told["recall_at_10"].values())
+    assert "0.1 BCE + 0.9 DFR" in storage.read_text(f"{walked.paths.of('report')}/index.html")
+    parts = storage.parts(f"{walked.paths.of('comparison')}/found")
+    again = compare_retrievers.main(walked)
+    assert again["recall_at_10"] == told["recall_at_10"]
+    assert storage.parts(f"{walked.paths.of('comparison')}/found") == parts
 
 
 def test_the_report_tells_the_figures_that_are_promised(walked):

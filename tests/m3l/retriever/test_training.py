@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from m3l.retriever import training
 from m3l.retriever.clip import Retriever
 from m3l.retriever.samples import Shelf
-from m3l.retriever.training import steps_of, top, train
+from m3l.retriever.training import Run, steps_of, top, train
 
 from .pictures import CONFIG, TINY, samples
 
@@ -21,7 +22,7 @@ def trained(**changes):
     retriever, told = Retriever.build(TINY, seed=0), []
     rows = samples(retriever, 6)
     config = CONFIG.retriever.model_copy(update=changes)
-    made = train(retriever, Shelf(lambda: iter(rows)), config, seed=0, report=told.append)
+    made = train(retriever, config, Run(Shelf(lambda: iter(rows)), seed=0, report=told.append))
     return made, told, steps_of(config, len(rows))
 
 
@@ -36,6 +37,13 @@ def test_a_run_repeats_exactly(once):
     assert len(told) == steps == 4 and told == told_again
     for name, value in made.student.state_dict().items():
         assert torch.equal(value, again.student.state_dict()[name])
+
+
+def test_a_rank_of_two_takes_as_many_steps_with_half_the_posts(monkeypatch, once):
+    monkeypatch.setattr(training, "world", lambda: 2)
+    rows, told = samples(Retriever.build(TINY, seed=0), 3), []
+    train(Retriever.build(TINY, seed=0), CONFIG.retriever, Run(Shelf(lambda: iter(rows)), seed=0, report=told.append))
+    assert len(told) == len(once[1]) == 4
 
 
 def test_the_student_leaves_the_frozen_teacher_behind(once):
@@ -95,7 +103,7 @@ def test_a_shelf_that_is_too_small_streams_again():
 
 def test_two_ranks_have_the_losses_and_gradients_of_one_on_the_joint_batch(tmp_path):
     script, environment = Path(__file__).with_name("ranks.py"), {**os.environ, "PYTHONPATH": str(ROOT)}
-    ended = subprocess.run([sys.executable, script, tmp_path], env=environment, capture_output=True, timeout=120)
+    ended = subprocess.run([sys.executable, script, tmp_path], env=environment, capture_output=True, timeout=600)
     assert ended.returncode == 0, ended.stderr.decode()[-2000:]
     one, *two = (torch.load(tmp_path / f"{name}.pt") for name in ("0of1", "0of2", "1of2"))
     for name in ("contrast", "retrieval"):
