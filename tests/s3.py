@@ -54,14 +54,20 @@ def running(folder: Path) -> Iterator[str]:
         *ports,
         *quiet,
     ]
-    environment = os.environ | ENVIRONMENT | {"S3_BUCKET": BUCKET, "GOMEMLIMIT": "200MiB"}
+    environment = (
+        os.environ | ENVIRONMENT | {"S3_BUCKET": BUCKET, "GOMEMLIMIT": "1GiB"}
+    )  # near it, it does nothing but collect
     server = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait(server)
         yield f"s3://{BUCKET}"
     finally:
         server.terminate()
-        server.wait(timeout=20)
+        try:
+            server.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
 
 
 def _wait(server: subprocess.Popen[bytes]) -> None:

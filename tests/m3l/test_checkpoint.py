@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -129,10 +130,13 @@ def test_what_a_writer_meets_reaches_the_run(processor: Any, tmp_path: Path) -> 
 def test_the_steps_after_do_not_change_a_checkpoint_that_is_being_written(processor: Any, tmp_path: Path) -> None:
     taught = made(processor)
     writer = checkpoint.Writer(str(tmp_path))
-    writer.pool.submit(lambda: taught.step([ROWS[:3]]))  # is done before the checkpoint is written
+    asked = Event()
+    step = writer.pool.submit(lambda: asked.wait() and taught.step([ROWS[:3]]))  # before the checkpoint is written
     before = weights(taught)
     writer.write(1, *taught.state())
+    asked.set()
     writer.wait()
+    step.result()
     again = made(processor)
     again.load(str(tmp_path), 1, taught.state()[1])
     assert all((weights(again)[name] == before[name]).all() for name in before)

@@ -7,8 +7,10 @@ import torch
 import yaml
 
 from m3l.bundle import Bundle
-from m3l.config import load
+from m3l.config import ClipConfig, load
 from m3l.model.build import build_model
+from m3l.order import Order
+from m3l.retriever.clip import Retriever
 from m3l.simulate import Simulator
 from m3l.training import Learner
 
@@ -29,14 +31,15 @@ def test_who_and_when_are_learned_and_told_without_a_line_of_code(processor: Any
 
     made = collator(processor, max_caption_tokens=16)
     taught = Learner(
-        build_model(config.model, processor, seed=0), made, config.tasks, config.train,
-        warmup_steps=0, steps=60, seed=0, word_weights=torch.ones(len(processor.tokenizer)),
+        build_model(config.model, processor, seed=0), made, config.tasks, config.train, Order(rows=3, seed=0, cell=3, cells=1),
+        warmup_steps=0, steps=60, word_weights=torch.ones(len(processor.tokenizer)),
     )  # fmt: skip
     for _ in range(60):
-        taught.step([row(post) for post in POSTS])
+        taught.step([[row(post) for post in POSTS]])
 
-    bundle = Bundle(config, taught.model.eval(), processor, made.scale, torch.nn.Identity(), 0.5, frozenset())  # type: ignore[arg-type]
-    simulator = Simulator(bundle, bundle.retriever, torch.device("cpu"))
+    retriever = Retriever.build(ClipConfig(tiny=True, pretrained=None), seed=0)
+    bundle = Bundle(config, taught.model.eval(), processor, made.scale, retriever, 0.5, frozenset())
+    simulator = Simulator(bundle, retriever, torch.device("cpu"))
     assert simulator.captions(POSTS, task=config.task("who")) == ["fox", "owls", "sea"]
     assert simulator.captions(POSTS, task=config.task("when")) == ["2020-07-19 00:07:00"] * 3
     assert simulator.captions(POSTS) == [post.post.caption for post in POSTS]
