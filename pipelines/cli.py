@@ -17,6 +17,7 @@ VERBS = {
     "compare-retrievers": "Train retrievers with other losses, on several seeds, and compare what they find.",
     "retrieve": "Keep the frames that fit each post and task.",
     "assemble": "Make a checkpoint of a packaged language model and towers from nothing.",
+    "plan": "Say what training a checkpoint takes: parameters, memory of each GPU, FLOPs, time. Loads nothing.",
     "train": "Train M3L into a bundle.",
     "tune": "Sweep fields of the configuration.",
     "evaluate": "Measure a bundle on held-out posts and write the report.",

@@ -12,7 +12,7 @@ from m3l.config.learning import (
     TuneConfig,
 )
 from m3l.config.loading import anchored, load, override, parse
-from m3l.config.running import EvaluateConfig, ExportConfig, PredictConfig, RayConfig, ServeConfig
+from m3l.config.running import EvaluateConfig, ExportConfig, PlanConfig, PredictConfig, RayConfig, ServeConfig
 from m3l.config.tree import Config
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "MediaConfig",
     "ModelConfig",
     "Paths",
+    "PlanConfig",
     "PredictConfig",
     "RayConfig",
     "RetrieverConfig",

@@ -1,5 +1,7 @@
 """Settings of what is done with a bundle, and of what each stage asks of the cluster."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from m3l.config.base import Section
@@ -25,6 +27,17 @@ class ExportConfig(Section):
     """A bundle as a plain model directory."""
 
     out: str | None = None
+
+
+class PlanConfig(Section):
+    """What `m3l plan` reckons with."""
+
+    gpu: Literal["a100", "l40s", "h100", "h200", "b200"] = "h100"
+    mfu: float = Field(0.4, gt=0, le=1)  # the share of the GPU's peak that a step reaches
+    gpus: tuple[int, ...] = (1, 2, 8)
+    prompt_tokens: int = Field(160, ge=1)
+    caption_tokens: int = Field(40, ge=1)
+    qformer_tokens: int = Field(24, ge=0)
 
 
 class ServeConfig(Section):

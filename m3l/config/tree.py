@@ -6,7 +6,7 @@ from pydantic import model_validator
 from m3l.config.base import Section
 from m3l.config.data import CompareConfig, CorpusConfig, IngestConfig, MediaConfig, Paths, RetrieverConfig
 from m3l.config.learning import AssembleConfig, ModelConfig, TaskConfig, TrainConfig, TuneConfig
-from m3l.config.running import EvaluateConfig, ExportConfig, PredictConfig, RayConfig, ServeConfig
+from m3l.config.running import EvaluateConfig, ExportConfig, PlanConfig, PredictConfig, RayConfig, ServeConfig
 from m3l.config.templates import BEHAVIOUR, CONTENT
 
 
@@ -32,6 +32,7 @@ class Config(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     predict: PredictConfig = PredictConfig()
     export: ExportConfig = ExportConfig()
+    plan: PlanConfig = PlanConfig()
     serve: ServeConfig = ServeConfig()
     ray: RayConfig = RayConfig()
 

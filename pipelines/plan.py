@@ -1,0 +1,61 @@
+"""configuration -> what its training takes; nothing is loaded, nothing is run."""
+
+from rich.table import Table
+
+from m3l.config import Config
+from m3l.plan import Plan, plan
+from pipelines.stage import console
+
+GIB = 2**30
+
+
+def main(config: Config) -> Plan:
+    """Print parameters, memory of each GPU, FLOPs and time of a configuration with a checkpoint."""
+    made = plan(config)
+    console.print(f"[bold]plan[/]: {config.model.checkpoint}, {config.model.dtype}", highlight=False)
+    console.print(_parts(made), _memory(made, config), _flops(made, config))
+    settings = config.plan
+    for checkpointing in (False, True):
+        hours = [f"{g} GPU {made.seconds(1000, g, checkpointing):,.0f} s" for g in settings.gpus]
+        name = "with" if checkpointing else "without"
+        console.print(f"1,000 posts {name} activation checkpointing: {', '.join(hours)}", highlight=False)
+    console.print(
+        f"Reckoned with {settings.mfu:.0%} of the {settings.gpu}'s peak in bf16 under autocast, {config.train.frames} "
+        f"frames, prompts of {settings.prompt_tokens} and captions of {settings.caption_tokens} tokens; CUDA itself "
+        "and what its allocator leaves unused come on top of the memory.",
+        highlight=False,
+    )
+    return made
+
+
+def _parts(made: Plan) -> Table:
+    table = Table("part", "parameters", "adapters", "trains", "GiB", title="parameters in millions")
+    rows = [(p.name, p.parameters, p.adapters, p.trains, p.bytes) for p in made.parts]
+    rows.append(("all", *(sum(column) for column in zip(*(row[1:] for row in rows), strict=True))))  # type: ignore[arg-type]
+    for name, *counts, size in rows:
+        table.add_row(name, *(f"{count / 1e6:,.2f}" for count in counts), f"{size / GIB:.2f}")
+    return table
+
+
+def _memory(made: Plan, config: Config) -> Table:
+    gpus = config.plan.gpus
+    table = Table("", *(f"{n} GPU" for n in gpus), title=f"GiB of each GPU, {made.batch_size} posts on each")
+    for strategy in ("ddp", "fsdp"):
+        for checkpointing in (False, True):
+            name = f"{strategy}{', activation checkpointing' if checkpointing else ''}"
+            table.add_row(name, *(f"{made.gpu_bytes(strategy, n, checkpointing) / GIB:.1f}" for n in gpus))
+    return table
+
+
+def _flops(made: Plan, config: Config) -> Table:
+    table = Table("part", "forward", "step", "again, with checkpointing", title="GFLOPs of a post")
+    for cost in made.costs:
+        numbers = (cost.forward_flops, cost.step_flops, cost.again_flops)
+        table.add_row(cost.name, *(f"{number / 1e9:,.0f}" for number in numbers))
+    return table
+
+
+if __name__ == "__main__":
+    from pipelines.cli import run
+
+    run(main)
