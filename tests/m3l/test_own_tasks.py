@@ -31,9 +31,15 @@ def test_who_and_when_are_learned_and_told_without_a_line_of_code(processor: Any
 
     made = collator(processor, max_caption_tokens=16)
     taught = Learner(
-        build_model(config.model, processor, seed=0), made, config.tasks, config.train, Order(rows=3, seed=0, cell=3, cells=1),
-        warmup_steps=0, steps=60, word_weights=torch.ones(len(processor.tokenizer)),
-    )  # fmt: skip
+        build_model(config.model, processor, seed=0),
+        made,
+        config.tasks,
+        config.train,
+        Order(rows=3, seed=0, cell=3, cells=1),
+        warmup_steps=0,
+        steps=60,
+        word_weights=torch.ones(len(processor.tokenizer)),
+    )
     for _ in range(60):
         taught.step([[row(post) for post in POSTS]])
 
