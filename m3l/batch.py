@@ -1,13 +1,13 @@
 """Examples -> tensors: frames, the Q-Former's text, prompts and answers, padded by hand where processors go wrong."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from m3l.config import ModelConfig, TaskConfig
@@ -46,23 +46,27 @@ class Collator:
         self.query_tokens = processor.num_query_tokens
         self.config, self.scale = config, scale
 
-    def media(self, examples: Sequence[Example], *tasks: TaskConfig) -> dict[str, Tensor]:
-        """The arguments of `M3L.see` for the examples that have frames, seen for the tasks; empty if none has."""
+    def media(
+        self, examples: Sequence[Example], *tasks: TaskConfig, look: Callable[[Sequence[bytes]], Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        """The arguments of `M3L.see` for the examples that have frames, seen for the tasks; empty if none has.
+
+        With `look`, which gives the patches of encoded frames, `patches` stand in place of `pixel_values`.
+        """
         seen = [example for example in examples if example.context.frames]
         if not seen:
             return {}
         counts = [len(example.context.frames) for example in seen]
         mask = torch.arange(max(counts))[None] < torch.tensor(counts)[:, None]
-        real = self._pixels([frame.image for example in seen for frame in example.context.frames])
-        pixels = real.new_zeros(*mask.shape, *real.shape[1:])
-        pixels[mask] = real
+        images = [frame.image for example in seen for frame in example.context.frames]
+        shown = {"patches": look(images)} if look else {"pixel_values": self._laid_out(images, mask)}
         seconds = torch.zeros(mask.shape)
         seconds[mask] = torch.tensor([s for example in seen for s in timeline(example.context.frames)])
         words = self.words([self.qformer_text(example, *tasks) for example in seen], truncation=True,
                            max_length=self.config.max_prompt_tokens)["input_ids"]  # fmt: skip
         ids, attention = _pad(words, self.words.pad_token_id, left=False)
         return {
-            "pixel_values": pixels,
+            **shown,
             "frame_mask": mask,
             "frame_seconds": seconds,
             "qformer_input_ids": ids,
@@ -132,7 +136,16 @@ class Collator:
             return neutral(self.config.qformer_template, tasks, example.post)
         return metadata(tasks[0], example.post)
 
-    def _pixels(self, encoded: Sequence[bytes]) -> Float[Tensor, "frame 3 height width"]:
+    def _laid_out(
+        self, images: Sequence[bytes], mask: Bool[Tensor, "media frame"]
+    ) -> Float[Tensor, "media frame 3 height width"]:
+        real = self.pixels(images)
+        laid = real.new_zeros(*mask.shape, *real.shape[1:])
+        laid[mask] = real
+        return laid
+
+    def pixels(self, encoded: Sequence[bytes]) -> Float[Tensor, "frame 3 height width"]:
+        """What the ViT takes, of encoded frames."""
         decoded = [cv2.imdecode(np.frombuffer(e, np.uint8), cv2.IMREAD_COLOR_RGB) for e in encoded]
         return self.images(decoded, return_tensors="pt")["pixel_values"]
 

@@ -37,6 +37,7 @@ class Plan:
     root: int  # bytes of what lies in no block, such as the embeddings and the language model's head
     costs: tuple[Cost, ...]  # of one post
     batch_size: int  # of one GPU
+    frame_bytes: int  # of what the ViT makes of one frame
     tflops: float  # that one GPU is expected to do in a second
 
     @property
@@ -63,6 +64,11 @@ class Plan:
         """FLOPs of one post's share of a training step."""
         return sum(c.step_flops + (c.again_flops if checkpointing else 0) for c in self.costs)
 
+    @property
+    def vision_share(self) -> float:
+        """The share of a step's FLOPs that the ViT takes, and that a cache of its patches saves."""
+        return next(c.step_flops for c in self.costs if c.name == "vision_model") / self.step_flops(False)
+
     def seconds(self, posts: int, gpus: int, checkpointing: bool) -> float:
         """Training time of so many posts, once."""
         return posts * self.step_flops(checkpointing) / (gpus * self.tflops * 1e12)
@@ -76,12 +82,15 @@ def plan(config: Config) -> Plan:
     model = prepared(model.to(getattr(torch, config.model.dtype)), config.model)
     parts = tuple(_parts(model))
     blocks = [_bytes(block) for block in layers(model)]
+    vision = architecture.vision_config
+    patches = (vision.image_size // vision.patch_size) ** 2 + 1
     return Plan(
         parts=parts,
         largest_block=max(blocks),
         root=_bytes(model) - sum(blocks),
         costs=tuple(costs(model, config)),
         batch_size=config.train.batch_size,
+        frame_bytes=patches * vision.hidden_size * getattr(torch, config.model.dtype).itemsize,
         tflops=PEAK_TFLOPS[config.plan.gpu] * config.plan.mfu,
     )
 

@@ -1,6 +1,6 @@
 """What a step reads of its rows: tasks, frames and fields, drawn from the seed and each row's place in the order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -38,10 +38,22 @@ class Reading:
 
 
 class Reader:
-    """Rows -> `Reading`; equal arguments give equal tensors, on any rank and after a resume."""
+    """Rows -> `Reading`; equal arguments give equal tensors, on any rank and after a resume.
 
-    def __init__(self, collator: Collator, tasks: tuple[TaskConfig, ...], config: TrainConfig, seed: int, causal: bool):
+    With `look`, which gives the patches of encoded frames, views hold patches in place of pixels.
+    """
+
+    def __init__(
+        self,
+        collator: Collator,
+        tasks: tuple[TaskConfig, ...],
+        config: TrainConfig,
+        seed: int,
+        causal: bool,
+        look: Callable[[Sequence[bytes]], Tensor] | None = None,
+    ):
         self.collator, self.tasks, self.config, self.seed, self.causal = collator, tasks, config, seed, causal
+        self.look = look
 
     def words(self, rows: Sequence[Row], first: int) -> Reading:
         """The warm-up: the caption's words from the visual tokens alone, and every task from the same frames."""
@@ -96,7 +108,7 @@ class Reader:
         return [int(np.random.default_rng((self.seed, 1, first + i)).integers(2**32)) for i in range(rows)]
 
     def _media(self, examples: Sequence[Example], draws: Sequence[int], *tasks: TaskConfig) -> Tensors:
-        media = self.collator.media(_or_blank(examples), *tasks)
+        media = self.collator.media(_or_blank(examples), *tasks, look=self.look)
         if self.config.augment:
             mask = media["frame_mask"]
             seen = [(draw, len(e.context.frames)) for draw, e in zip(draws, examples, strict=True) if e.context.frames]

@@ -18,6 +18,7 @@ from m3l.optim import build_optimiser
 from m3l.order import Order
 from m3l.reading import Reader, Reading, Row, loss_name
 from m3l.stopping import EarlyStopping
+from m3l.vision_cache import VisionCache
 
 EVALUATED = 32  # rows of an evaluation that are read at once
 
@@ -73,7 +74,9 @@ class Learner:
     ):
         self.device = device or torch.device("cpu")
         self.model, self.tasks, self.config, self.order = model, tasks, config, order
-        self.reader = Reader(collator, tasks, config, order.seed, model.config.use_decoder_only_language_model)
+        causal, room = model.config.use_decoder_only_language_model, config.cache_vision
+        look = VisionCache(lambda images: self.model.look(collator.pixels(images).to(self.device)), room)
+        self.reader = Reader(collator, tasks, config, order.seed, causal, look if room else None)
         if config.activation_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         self.loss = StepLoss(model, word_weights)

@@ -23,11 +23,13 @@ from m3l.curve import Curve
 from m3l.loop import train
 from m3l.model.build import build_model, build_processor
 from m3l.order import Order
+from m3l.plan import plan
 from m3l.prompts import render
 from m3l.records import Example, Post
 from m3l.training import Learner, word_weights
 from pipelines.examples import load_examples, post_ids, rows
 from pipelines.feed import InOrder, feed
+from pipelines.plan import cache_line
 from pipelines.session import connect
 from pipelines.stage import claim, console
 from pipelines.watch import run_folder, watched
@@ -87,6 +89,9 @@ def fit(config: Config, folder: str, most_posts: int | None = None, title: str =
     warmup = order.steps(config.train.warmup_epochs)
     steps = order.steps(config.train.warmup_epochs + config.train.epochs)
     kept = storage.size(context) <= config.train.cache_bytes
+    if config.train.cache_vision:
+        frames = len(ids) * len(config.tasks) * config.retriever.top_k // workers  # at most: tasks may share frames
+        console.print(f"each worker's {cache_line(plan(config), frames, config.train.cache_vision)}", highlight=False)
 
     state = f"{run_folder(config.paths.run)}/{_name(config, folder, ids)}"
     checkpoints = f"{state}/checkpoints"

@@ -85,6 +85,7 @@ class TrainConfig(Section):
     batch_size: int = Field(8, ge=1)  # of one worker, at once
     accumulate: int = Field(1, ge=1)  # batches of one worker in a step
     cache_bytes: int = Field(2**30, ge=0)  # of each worker: a smaller context/ stays in memory, a larger one streams
+    cache_vision: int = Field(0, ge=0)  # bytes of one worker: a frozen ViT's patches of frames, kept in memory
     optimiser: Literal["adamw", "muon"] = "adamw"  # muon: for models that learn from nothing
     lr: float = Field(1e-4, gt=0)
     weight_decay: float = Field(0.05, ge=0)

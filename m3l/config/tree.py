@@ -51,6 +51,16 @@ class Config(Section):
                 raise ValueError(f"tasks.{task.name}: the head likes tells likes, not {task.masked}")
         return self
 
+    @model_validator(mode="after")
+    def _only_a_frozen_vit_is_cached(self) -> "Config":
+        if self.train.cache_vision and (self.model.checkpoint is None or self.model.train_vision):
+            raise ValueError("train.cache_vision: needs a frozen ViT: model.checkpoint, and model.train_vision=false")
+        if self.train.cache_vision and self.train.augment:
+            raise ValueError("train.cache_vision: an augmented frame is never seen twice: set train.augment=false")
+        if self.train.cache_vision and self.train.strategy == "fsdp":
+            raise ValueError("train.cache_vision: needs a whole ViT on each worker: set train.strategy=ddp")
+        return self
+
     def task(self, name: str) -> TaskConfig:
         """The task of that name; KeyError if there is none."""
         return {task.name: task for task in self.tasks}[name]

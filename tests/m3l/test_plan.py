@@ -63,6 +63,12 @@ def test_more_gpus_take_less_time_and_checkpointing_more(made: tuple[str, Plan])
     assert told.seconds(1000, 1, False) == pytest.approx(1000 * told.step_flops(False) / (0.4 * 989e12))
 
 
+def test_a_cache_of_the_vit_gains_its_share(made: tuple[str, Plan]) -> None:
+    name, told = made
+    assert told.frame_bytes == 257 * 1408 * 2
+    assert told.vision_share == pytest.approx({"vicuna-7b": 0.08, "flan-t5-xl": 0.27}[name], abs=0.01)
+
+
 def test_a_model_of_unknown_size_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"^model\.checkpoint: a plan knows the sizes of Salesforce.*not of None$"):
         plan(load("tiny"))
