@@ -192,7 +192,8 @@ def _save(
     residual = facts.scale.std * float(np.sqrt(final.get("validation_mse", 1.0)))
     with tempfile.TemporaryDirectory() as temporary:
         made = Path(temporary)
-        told = {"residual_std": residual, "accounts": facts.accounts}
+        known = {"train_posts": facts.rows, "metrics": final}
+        told = {"residual_std": residual, "accounts": facts.accounts, **known}
         bundle.save(made, config, model, facts.processor, facts.scale, told)
         storage.upload(made, folder)
         retriever = config.paths.of("retriever")
