@@ -3,8 +3,6 @@
 import logging
 import os
 
-# Small manifests: the second Parquet reader ignores the blocks asked for and starts 32 actors a read.
-os.environ.setdefault("RAY_DATA_USE_DATASOURCE_V2", "0")
 # Its core logs an error for each actor pool whose constructor takes arguments, and goes on.
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -19,6 +17,11 @@ NO_PROGRESS_S = 300  # a stage that yields nothing for so long is stuck, and say
 
 def connect(config: RayConfig) -> None:
     """Connect this process to Ray once; a job or `config.address` names the cluster, else one is started here."""
+    context = DataContext.get_current()
+    context.execution_no_progress_timeout_s = NO_PROGRESS_S
+    # The second Parquet reader ignores the blocks asked for and starts 32 actors a read.
+    context.use_datasource_v2 = False
+    context.enable_progress_bars = False  # `stage.py` shows one bar that counts rows
     if ray.is_initialized():
         return
     address = config.address or os.environ.get("RAY_ADDRESS")
@@ -30,8 +33,5 @@ def connect(config: RayConfig) -> None:
     else:
         # The dashboard stays on: Tune frees the resources of a finished trial through its API.
         ray.init(address="local", num_cpus=config.num_cpus, include_dashboard=True, **quiet)
-    context = DataContext.get_current()
-    context.execution_no_progress_timeout_s = NO_PROGRESS_S
-    context.enable_progress_bars = False  # `stage.py` shows one bar that counts rows
     for noisy in ("ray.data", "ray.train", "ray.tune"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
