@@ -135,7 +135,8 @@ class progress:
         self.bar.update(self.task, advance=steps, note=note)
         if not console.is_terminal and time.monotonic() - self.shown > 10:
             self.shown = time.monotonic()
-            console.print(f"  {self.title}: {self.done:,} of {self.total or '?':,} {note}", highlight=False)
+            total = "" if self.total is None else f" of {self.total:,}"
+            console.print(f"  {self.title}: {self.done:,}{total} {note}", highlight=False)
 
     def __exit__(self, *_: object) -> None:
         self.bar.stop()
