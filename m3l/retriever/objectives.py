@@ -29,19 +29,12 @@ class CaptionContrast(nn.Module):
     def forward(self, frames: Frames, captions: Int[Tensor, "b context"]) -> dict[str, Float[Tensor, ""]]:
         texts = self.retriever.embed_tokens(captions)
         embedded, mask = _embed(self.retriever, frames)
+        # The mean, not the best frame: a caption names all that is shown, and frames of nothing favour no caption.
+        posts = embedded.sum(1) / mask.sum(1, keepdim=True)
         own = first_row(len(texts)) + torch.arange(len(texts), device=texts.device)
-        to_posts = attended(self.retriever.similarity(texts, gather(embedded)), gather(mask))
-        to_texts = attended(self.retriever.similarity(gather(texts), embedded), mask).T
+        to_posts = self.retriever.similarity(texts, gather(posts))
+        to_texts = self.retriever.similarity(posts, gather(texts))
         return {"loss": (F.cross_entropy(to_posts, own) + F.cross_entropy(to_texts, own)) / 2}
-
-
-def attended(similarity: Float[Tensor, "texts posts m"], mask: Bool[Tensor, "posts m"]) -> Float[Tensor, "texts posts"]:
-    """How well each text fits each post: its similarity to the frames that it attends to, softly the most similar.
-
-    Multiple-instance: a caption speaks of some frames of its post, and the others teach nothing.
-    """
-    weights = similarity.masked_fill(~mask, torch.finfo(similarity.dtype).min).softmax(-1)
-    return (weights * similarity).sum(-1)
 
 
 class FrameRetrieval(nn.Module):

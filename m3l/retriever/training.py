@@ -21,7 +21,7 @@ from m3l.retriever.objectives import CaptionContrast, FrameRetrieval
 from m3l.retriever.ranks import first_row, world
 from m3l.retriever.samples import Sample, Shelf, draw, spread_labels, stack
 
-CONTRAST_FRAMES = 2  # of a post in one step of the teacher
+CONTRAST_FRAMES = 1  # of a post in one step of the teacher: with more it learns the posts by heart, not the subjects
 STEP_FRAMES = 8  # of a post in one step of the student: bounds memory, whatever the post
 WEIGHT_DECAY = 0.05
 WARM_UP = 0.1  # of the steps, with a rising learning rate

@@ -3,7 +3,6 @@
 import torch
 
 from m3l.retriever.losses import bce_loss, dfr_loss, negatives_of
-from m3l.retriever.objectives import attended
 
 
 def test_dfr_loss_prefers_the_positive_frame():
@@ -50,11 +49,3 @@ def test_negatives_are_ones_own_other_frames_and_all_frames_of_others():
         [[True, False, False], [False, True, False], [True, True, True]],
         [[True, False, False], [True, True, False], [True, False, True]],
     ]
-
-
-def test_a_caption_attends_to_the_frames_that_it_speaks_of():
-    similarity = torch.tensor([[[9.0, -9.0], [1.0, 5.0]], [[-3.0, -3.0], [2.0, 7.0]]])  # texts, posts, frames
-    mask = torch.tensor([[True, True], [True, False]])
-    found = attended(similarity, mask)
-    assert torch.allclose(found, torch.tensor([[9.0, 1.0], [-3.0, 2.0]]), atol=1e-4)
-    assert torch.allclose(attended(similarity.flip(-1), mask.flip(-1)), found)
