@@ -6,6 +6,7 @@ left is a ValueError.
 """
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Sequence
 
 import lightgbm as lgb
@@ -15,8 +16,8 @@ from jaxtyping import Float
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.model_selection import GroupKFold, KFold
 
-from m3l.metrics import words
 from m3l.records import Post
+from m3l.wording import words
 
 Likes = Float[np.ndarray, " post"]
 _EMOJI = "[\u203c-\u3299\U0001f000-\U0001faff]"
@@ -47,6 +48,17 @@ class AccountMedian:
 
     def predict(self, posts: Sequence[Post]) -> Likes:
         return np.array([self.accounts.get(post.username, self.overall) for post in posts], dtype=float)
+
+
+class AccountMean(AccountMedian):
+    """The mean likes of the account's training posts; of all training posts for an account never seen."""
+
+    def fit(self, posts: Sequence[Post]) -> "AccountMean":
+        known = _labelled(posts)
+        likes = pd.Series(_likes(known))
+        self.overall = float(likes.mean())
+        self.accounts = likes.groupby([post.username for post in known]).mean().to_dict()
+        return self
 
 
 class MetadataTrees:
@@ -119,6 +131,27 @@ class NearestCaption:
         line, at = self.timelines[None], bisect_left(self.times[None], post.posted_at)
         around = [p for p in line[max(at - 1, 0) : at + 2] if p.post_id != post.post_id]
         return min(around, key=lambda p: abs(p.posted_at - post.posted_at)).caption or "" if around else ""
+
+
+class ConstantCaption:
+    """One caption for all: the words that stand in most training captions, in the order of their usual places."""
+
+    def fit(self, posts: Sequence[Post]) -> "ConstantCaption":
+        count, places, captions = Counter[str](), Counter[str](), 0
+        for post in posts:
+            if post.caption is not None:
+                found = {word: at for at, word in enumerate(post.caption.split())}
+                count.update(found.keys())
+                places.update(found)
+                captions += 1
+        if not captions:
+            raise ValueError("no training post has a caption")
+        most = [word for word, posts_with in count.items() if posts_with > captions / 2]
+        self.caption = " ".join(sorted(most, key=lambda word: places[word] / count[word]))
+        return self
+
+    def predict(self, posts: Sequence[Post]) -> list[str]:
+        return [self.caption] * len(posts)
 
 
 def features(posts: Sequence[Post]) -> pd.DataFrame:

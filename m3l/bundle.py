@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,6 +14,7 @@ from m3l import storage
 from m3l.batch import LikesScale
 from m3l.card import card
 from m3l.config import Config, ConfigError, parse
+from m3l.conformal import Intervals
 from m3l.model.build import build_model, is_local
 from m3l.model.modeling import M3L
 from m3l.pickles import pickles
@@ -30,15 +32,15 @@ class Bundle:
     model: M3L
     processor: Any
     scale: LikesScale
-    retriever: Retriever
-    residual_std: float  # of log1p(likes) on the validation rows: the width of the intervals
+    retriever: Retriever | None  # None: whoever asks has chosen the frames already
+    intervals: Intervals
     accounts: frozenset[str]  # the usernames of the training rows
 
 
 def save(folder: Path, config: Config, model: M3L, processor: Any, scale: LikesScale, facts: dict[str, Any]) -> None:
     """Write a bundle. What a hub provides unchanged is not written again; a local checkpoint goes in whole.
 
-    `facts` are at least `residual_std` and `accounts`; the model card tells what else it knows of them.
+    `facts` are at least `intervals` and `accounts`; the model card tells what else it knows of them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = config.model.checkpoint
@@ -50,7 +52,9 @@ def save(folder: Path, config: Config, model: M3L, processor: Any, scale: LikesS
         model.config.save_pretrained(folder / ARCHITECTURE)
     processor.save_pretrained(folder / "processor")
     (folder / CONFIG).write_text(config.to_yaml())
-    (folder / FACTS).write_text(json.dumps({"scale": asdict(scale), **facts}, indent=2) + "\n")
+    facts = {"written": f"{datetime.now(UTC):%Y-%m-%d}", **facts}
+    told = {"scale": asdict(scale), **facts, "intervals": facts["intervals"].model_dump()}
+    (folder / FACTS).write_text(json.dumps(told, indent=2) + "\n")
     (folder / CARD).write_text(card(config, facts))
 
 
@@ -71,8 +75,8 @@ def load(folder: str) -> Bundle:
         partial = config.model.checkpoint is not None and architecture is None
         _fill(model, load_file(local / WEIGHTS), partial=partial, folder=folder)
     scale = LikesScale(**facts["scale"])
-    accounts = frozenset(facts["accounts"])
-    return Bundle(config, model.eval(), processor, scale, retriever, facts["residual_std"], accounts)
+    intervals = Intervals.model_validate(facts["intervals"])
+    return Bundle(config, model.eval(), processor, scale, retriever, intervals, frozenset(facts["accounts"]))
 
 
 def _fill(model: M3L, weights: dict[str, Any], *, partial: bool, folder: str) -> None:

@@ -1,88 +1,116 @@
-"""What a bundle says of held-out posts beside what is true: the rows that every figure is made from."""
+"""What a bundle says of held-out posts beside what is true."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from jaxtyping import Float16
 
+from m3l.corpus import Formula, named_in
+from m3l.measured import READ_BY
+from m3l.reading import Row
 from m3l.records import Context, Example, MediaFrames
-from m3l.retriever.judging import JUDGED, Album, average, evenly
+from m3l.retriever.judging import Album, average, evenly
 from m3l.retriever.ranking import best_first
 from m3l.retriever.stored import Embeddings
 from m3l.simulate import Simulator
-
-MEASURED = pa.schema(
-    [
-        pa.field("post_id", pa.string(), nullable=False),
-        ("split", pa.string()),
-        ("seen", pa.bool_()),  # the post had frames to read
-        ("likes", pa.int64()),
-        ("told_likes", pa.float64()),
-        ("low", pa.float64()),
-        ("high", pa.float64()),
-        ("without_media", pa.float64()),  # the likes told of the same post without its frames
-        ("caption", pa.string()),
-        ("told_caption", pa.string()),
-        ("shuffled_caption", pa.string()),  # the caption told with another post's frames
-        ("kind", pa.string()),
-        ("subjects", pa.list_(pa.string())),  # from here on null where no truth is known
-        ("expected_log1p", pa.float64()),
-        ("retrieval", pa.list_(JUDGED)),  # by the model, the plain top k, uniform sampling: means over the tasks
-        ("error", pa.string()),
-    ]
-)
+from m3l.why import why
+from m3l.wording import Documents, wording
 
 
-def measure(
-    simulator: Simulator,
-    posts: Sequence[dict[str, Example]],
-    truths: Sequence[dict[str, Any] | None],
-    media: Sequence[Sequence[MediaFrames]],
-    embeddings: Embeddings | None,
-) -> list[dict[str, Any]]:
-    """The MEASURED rows of posts, each given as task name -> Example, with its truth (or None) and key frames.
+class Examiner:
+    """Measures posts with one bundle; `documents` weigh the words of captions.
 
-    `embeddings` are those that the contexts were chosen by; without truth they are not needed.
+    `known` tells what is true of a post of the synthetic corpus, and `embeddings` are those that its contexts were
+    chosen by; other posts have neither.
     """
-    likes_of = [examples[simulator.task("likes").name] for examples in posts]
-    captions_of = [examples[simulator.task("caption").name] for examples in posts]
-    likes, blind = simulator.likes(likes_of), simulator.likes([_blind(e) for e in likes_of])
-    captions, shuffled = simulator.captions(captions_of), simulator.captions(_shuffled(captions_of))
-    rows = []
-    for i, (examples, truth) in enumerate(zip(posts, truths, strict=True)):
-        post = likes_of[i].post
-        low, middle, high = likes[i]
-        row: dict[str, Any] = {
-            "post_id": post.post_id,
-            "split": post.split,
-            "seen": bool(captions_of[i].context.frames),
-            "likes": post.likes,
-            "told_likes": middle,
-            "low": low,
-            "high": high,
-            "without_media": blind[i][1],
-            "caption": post.caption,
-            "told_caption": captions[i],
-            "shuffled_caption": shuffled[i],
-            "kind": post.media[0].kind if post.media else None,
-            "error": likes_of[i].context.error,
+
+    def __init__(
+        self, simulator: Simulator, documents: Documents, known: Formula | None = None,
+        embeddings: Embeddings | None = None,
+    ):  # fmt: skip
+        self.simulator, self.documents, self.known, self.embeddings = simulator, documents, known, embeddings
+
+    def __call__(
+        self,
+        posts: Sequence[Row],
+        truths: Sequence[dict[str, Any] | None],
+        media: Sequence[Sequence[MediaFrames]],
+        asked: Sequence[bool],
+    ) -> list[dict[str, Any]]:
+        """The MEASURED rows of posts, each with its truth (or None), its key frames, and whether `why` is asked."""
+        tell = self.simulator
+        likes_of, captions_of = ([row[tell.task(head).name] for row in posts] for head in ("likes", "caption"))
+        likes, blind = tell.likes(likes_of), tell.log1p([example.unseen() for example in likes_of])
+        spoken = {
+            by: self._speak(read) for by, read in zip(READ_BY, (captions_of, _shuffled(captions_of)), strict=True)
         }
-        if truth:
-            row |= {"subjects": truth["subjects"], "expected_log1p": truth["expected_log1p"]}
-        if truth and embeddings:
-            album = Album.of(media[i], embeddings.frames(media[i]), truth)
-            contexts = [example.context for example in examples.values()]
-            row["retrieval"] = _retrieval(
-                album, contexts, embeddings.prompts(post.post_id), simulator.config.retriever.top_k
-            )
-        rows.append(row)
-    return rows
+        rows = []
+        for i, truth in enumerate(truths):
+            example, (low, high) = likes_of[i], likes[i].range
+            post = example.post
+            row: dict[str, Any] = {
+                "post_id": post.post_id,
+                "split": post.split,
+                "kind": post.media[0].kind if post.media else None,
+                "seen": bool(captions_of[i].context.frames),
+                "cold_account": tell.is_cold(post),
+                "likes": post.likes,
+                "low": low,
+                "high": high,
+                "caption": post.caption,
+                "told_caption": spoken["model"][i].pop("caption"),
+                "shuffled_caption": spoken["shuffled_media"][i].pop("caption"),
+                "likes.model": likes[i].likes,
+                "likes.model_without_media": np.expm1(max(blind[i], 0.0)),
+                "error": example.context.error,
+            }
+            inside = {t.level: t.low <= (post.likes or 0) <= t.high for t in likes[i].intervals}
+            row |= {f"covered.{level}": float(covered) for level, covered in inside.items()}
+            row |= {f"captions.{by}.{name}": value for by, told in spoken.items() for name, value in told[i].items()}
+            if asked[i]:
+                row["why"] = self._why(example, truth)
+            if truth:
+                row |= self._known(truth, row, list(posts[i].values()), media[i])
+            rows.append(row)
+        return rows
 
+    def _speak(self, examples: Sequence[Example]) -> list[dict[str, Any]]:
+        """The caption told of each example, its wording, and how likely the true one was."""
+        visual = self.simulator.see(examples, self.simulator.task("caption"))
+        captions = self.simulator.captions(examples, visual=visual)
+        close = wording([example.post.caption or "" for example in examples], captions, self.documents)
+        surprise = self.simulator.surprise(examples, visual=visual)
+        return [
+            {"caption": caption, **numbers, "nll": nll, "tokens": tokens}
+            for caption, numbers, (nll, tokens) in zip(captions, close, surprise, strict=True)
+        ]
 
-def _blind(example: Example) -> Example:
-    return example.model_copy(update={"context": example.context.model_copy(update={"frames": ()})})
+    def _why(self, example: Example, truth: dict[str, Any] | None) -> list[dict[str, Any]]:
+        effects = why(self.simulator, example)
+        if truth and self.known:
+            cold = self.simulator.is_cold(example.post)
+            for effect in effects:
+                effect["true"] = self.known.effect(effect, example, truth, cold)
+        return effects
+
+    def _known(
+        self, truth: dict[str, Any], row: dict[str, Any], read: Sequence[Example], media: Sequence[MediaFrames]
+    ) -> dict[str, Any]:
+        """What can be said because the truth is known: of likes, of the captions' subjects, of the retrieved frames."""
+        known: dict[str, Any] = {"likes.noise_floor": np.expm1(truth["expected_log1p"])}
+        if self.known and row["seen"] and (shown := truth["subjects"]):
+            for by, caption in zip(READ_BY, (row["told_caption"], row["shuffled_caption"]), strict=True):
+                named = named_in(caption, self.known.subjects)
+                known[f"captions.{by}.names_all"] = float(set(shown) <= set(named))
+                if row["kind"] == "video" and len(shown) == 2:
+                    known[f"captions.{by}.order_right"] = float(named == shown)
+        if self.embeddings:
+            album = Album.of(media, self.embeddings.frames(media), truth)
+            prompts = self.embeddings.prompts(row["post_id"])
+            judged = _retrieval(album, [e.context for e in read], prompts, self.simulator.config.retriever.top_k)
+            known |= {f"retrieval.{by}.{name}": value for by, told in judged.items() for name, value in told.items()}
+        return known
 
 
 def _shuffled(examples: Sequence[Example]) -> list[Example]:
@@ -94,10 +122,10 @@ def _shuffled(examples: Sequence[Example]) -> list[Example]:
 
 def _retrieval(
     album: Album, contexts: Sequence[Context], prompts: Float16[np.ndarray, "tasks dim"], k: int
-) -> list[dict[str, Any]] | None:
-    """What was read beside the plain top k and uniform sampling; None where there was nothing to choose."""
+) -> dict[str, dict[str, float | None]]:
+    """How good what was read is, beside the plain top k and uniform sampling; empty where there was no choice."""
     if not album.leaves_a_choice(k):
-        return None
+        return {}
     at = {place: i for i, place in enumerate(album.places)}
     read = [sorted(context.frames, key=lambda frame: -frame.score) for context in contexts]
     vectors = album.vectors.astype(np.float32)
@@ -106,4 +134,4 @@ def _retrieval(
         "plain_top": [best_first(prompt, vectors, k) for prompt in prompts.astype(np.float32)],
         "uniform": [evenly(len(at), k)],
     }
-    return [{"by": name, **average([album.judge(order, k) for order in made])} for name, made in orders.items()]
+    return {name: average([album.judge(order, k) for order in made]) for name, made in orders.items()}

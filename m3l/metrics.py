@@ -1,9 +1,8 @@
-"""What "good" means, in numbers: likes, captions and retrieved frames against what is known to be true.
+"""What "good" means, in numbers: likes and retrieved frames against what is known to be true.
 
 A number that the data cannot give (no rows, no variation) is None, never 0. Likes are on their natural scale.
 """
 
-import re
 from collections.abc import Callable
 
 import numpy as np
@@ -58,54 +57,6 @@ def likes_metrics(true: Likes, predicted: Likes) -> dict[str, float | None]:
     return {name: metric(true, predicted) for name, metric in LIKES.items()}
 
 
-def bootstrap(
-    metric: Metric, true: Likes, predicted: Likes, rounds: int = 500, seed: int = 0
-) -> tuple[float, float] | None:
-    """The 95% interval of a metric over posts drawn again with replacement; None if it cannot be told."""
-    rng, n = np.random.default_rng(seed), len(true)
-    draws = (rng.integers(n, size=n) for _ in range(rounds if n > 1 else 0))
-    values = [value for draw in draws if (value := metric(true[draw], predicted[draw])) is not None]
-    if not values:
-        return None
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)
-
-
-def words(text: str) -> list[str]:
-    """The lowercase words of a text, without punctuation and emoji."""
-    return re.findall(r"\w+(?:['’]\w+)*", text.lower())
-
-
-def caption_metrics(references: list[str], captions: list[str]) -> dict[str, float | None]:
-    """BLEU-1..4 and ROUGE-L (0 to 1) and CIDEr-D (0 to 10) of each caption against its own reference.
-
-    BLEU is of the corpus, unsmoothed, on sacrebleu's 13a tokens in lowercase. ROUGE-L (mean F) and CIDEr read
-    `words`: PTB's tokenizer needs Java, so CIDEr differs slightly from COCO's. CIDEr weighs words by how rare
-    they are over all references, so a corpus of one has none. Raises ValueError if the lengths differ.
-    """
-    # Here, since nltk behind them takes seconds to import and training needs none of it.
-    from pycocoevalcap.cider.cider import Cider
-    from rouge_score.rouge_scorer import RougeScorer
-    from sacrebleu.metrics import BLEU
-
-    if len(references) != len(captions):
-        raise ValueError(f"{len(references)} references but {len(captions)} captions")
-    scores: dict[str, float | None] = dict.fromkeys(("bleu1", "bleu2", "bleu3", "bleu4", "rouge_l", "cider"))
-    if not captions:
-        return scores
-    for n in range(1, 5):
-        bleu = BLEU(lowercase=True, smooth_method="none", max_ngram_order=n)
-        scores[f"bleu{n}"] = bleu.corpus_score(captions, [references]).score / 100
-    rouge = RougeScorer(["rougeL"], tokenizer=_Words())
-    pairs = zip(references, captions, strict=True)
-    scores["rouge_l"] = float(np.mean([rouge.score(r, c)["rougeL"].fmeasure for r, c in pairs]))
-    true = {i: [" ".join(words(text))] for i, text in enumerate(references)}
-    told = {i: [" ".join(words(text))] for i, text in enumerate(captions)}
-    if len(set(map(str, true.values()))) > 1:  # the same reference everywhere: no word is rarer than another
-        scores["cider"] = float(Cider().compute_score(true, told)[0])
-    return scores
-
-
 def recall_at(retrieved: Bool[np.ndarray, " rank"], relevant: int, k: int) -> float | None:
     """Share of the `relevant` frames, of which k can hold at most k, among the first k; None if none is relevant.
 
@@ -126,13 +77,6 @@ def reciprocal_rank(retrieved: Bool[np.ndarray, " rank"]) -> float:
     """1 / rank of the first relevant frame, best first; 0 if none was retrieved."""
     hits = np.flatnonzero(retrieved)
     return 1 / (1 + int(hits[0])) if len(hits) else 0.0
-
-
-class _Words:
-    """`words` as rouge-score wants its tokenizer."""
-
-    def tokenize(self, text: str) -> list[str]:
-        return words(text)
 
 
 def _log(likes: Likes) -> Real[np.ndarray, " n"]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Sequence
+from datetime import timedelta
 
 from m3l.config import TaskConfig
 from m3l.records import Post
@@ -57,6 +58,19 @@ def metadata(task: TaskConfig, post: Post) -> str:
 def without(post: Post, names: Collection[str]) -> Post:
     """The post with some of its OPTIONAL fields unknown."""
     return post.model_copy(update={name: OPTIONAL[name] for name in names})
+
+
+def nameless(post: Post) -> Post:
+    """The post as if nobody knew whose it is: without its account's name, in its caption, too."""
+    caption = post.caption
+    if caption and post.username:
+        caption = re.sub(rf"[#@]?\b{re.escape(post.username)}\b", "", caption, flags=re.IGNORECASE)
+    return without(post, ["username", "company"]).model_copy(update={"caption": caption})
+
+
+def week(post: Post) -> list[Post]:
+    """The post at eight times that spread evenly over the day and over a week, its own the first."""
+    return [post.model_copy(update={"posted_at": post.posted_at + timedelta(hours=21 * step)}) for step in range(8)]
 
 
 def answer(task: TaskConfig, post: Post) -> str:

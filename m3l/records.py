@@ -87,6 +87,10 @@ class Example(Record):
     post: Post
     context: Context
 
+    def unseen(self) -> "Example":
+        """The same post without its frames."""
+        return self.model_copy(update={"context": self.context.model_copy(update={"frames": ()})})
+
 
 class ReadFrame(Record):
     """A frame that a prediction read: which media file, when in it, how similar to the prompt."""
@@ -96,13 +100,23 @@ class ReadFrame(Record):
     score: float
 
 
+class Interval(Record):
+    """The likes between which `level` percent of posts like this one lie."""
+
+    level: int
+    low: float
+    high: float
+
+
 class Prediction(Record):
-    """What the model says of a post: likes with an interval, a caption, the frames that it read."""
+    """What the model says of a post: likes with their intervals, of which 80% is `likes_low` to `likes_high`, a
+    caption, and the frames that it read."""
 
     post_id: str
     likes: float | None = None
     likes_low: float | None = None
     likes_high: float | None = None
+    intervals: tuple[Interval, ...] = ()
     caption: str | None = None
     frames: tuple[ReadFrame, ...] = ()
     error: str | None = None
@@ -133,6 +147,7 @@ _KEY_FRAME = pa.struct(
 _CONTEXT_FRAME = pa.struct(
     [("media_id", pa.string()), ("time_s", pa.float64()), ("score", pa.float32()), ("image", pa.binary())]
 )
+_INTERVAL = pa.struct([("level", pa.int32()), ("low", pa.float64()), ("high", pa.float64())])
 _READ_FRAME = pa.struct([("media_id", pa.string()), ("time_s", pa.float64()), ("score", pa.float32())])
 
 POSTS = pa.schema(
@@ -180,6 +195,7 @@ PREDICTIONS = pa.schema(
         ("likes", pa.float64()),
         ("likes_low", pa.float64()),
         ("likes_high", pa.float64()),
+        ("intervals", pa.list_(_INTERVAL)),
         ("caption", pa.string()),
         ("frames", pa.list_(_READ_FRAME)),
         ("error", pa.string()),

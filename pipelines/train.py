@@ -19,6 +19,7 @@ from torch import Tensor
 from m3l import parallel, storage
 from m3l.batch import Collator, LikesScale
 from m3l.config import Config, ConfigError, parse
+from m3l.conformal import Intervals
 from m3l.curve import Curve
 from m3l.loop import train
 from m3l.model.build import build_model, build_processor
@@ -182,20 +183,24 @@ def _save(
     folder: str, config: Config, learner: Learner, weights: dict[str, Tensor] | None, facts: Facts,
     final: dict[str, float],
 ) -> None:  # fmt: skip
-    from m3l import bundle  # which knows the retriever, too: seconds that no rank needs to wait for at its start
+    # They know the retriever, too: seconds that no rank needs to wait for at its start.
+    from m3l import bundle
+    from pipelines.calibrate import calibrated
 
     model = learner.model
     if weights is not None:  # of a model that is sharded itself
         model = build_model(config.model, facts.processor, config.seed)
         model.load_state_dict(weights, strict=False)
-    # The validation error of the standardised log1p likes, in log1p: how wide an honest interval is.
-    residual = facts.scale.std * float(np.sqrt(final.get("validation_mse", 1.0)))
+    made = bundle.Bundle(
+        config, model.eval(), facts.processor, facts.scale, None, Intervals(), frozenset(facts.accounts)
+    )
+    intervals = calibrated(made, learner.device)
     with tempfile.TemporaryDirectory() as temporary:
-        made = Path(temporary)
+        local = Path(temporary)
         known = {"train_posts": facts.rows, "metrics": final}
-        told = {"residual_std": residual, "accounts": facts.accounts, **known}
-        bundle.save(made, config, model, facts.processor, facts.scale, told)
-        storage.upload(made, folder)
+        told = {"intervals": intervals, "accounts": facts.accounts, **known}
+        bundle.save(local, config, model, facts.processor, facts.scale, told)
+        storage.upload(local, folder)
         retriever = config.paths.of("retriever")
         for part in ("model.safetensors", "retriever.json"):
             storage.copy(f"{retriever}/{part}", f"{folder}/retriever/{part}")

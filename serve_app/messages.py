@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import UploadFile
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from m3l.records import MediaKind
+from m3l.records import Interval, MediaKind
 
 MAX_MEDIA = 8  # of one post
 
@@ -62,11 +62,13 @@ class UnreadMedium(BaseModel):
 
 
 class Answer(BaseModel):
-    """The likes with their central 80%, the caption, and the frames that both were read from."""
+    """The likes with their intervals, of which 80% is `likes_low` to `likes_high`, the caption, and the frames that
+    both were read from."""
 
     likes: float
-    likes_low: float
-    likes_high: float
+    likes_low: float | None = Field(description="null where the bundle was calibrated on too few posts to tell")
+    likes_high: float | None
+    intervals: list[Interval]
     caption: str
     frames: list[FrameShown]
     media_errors: list[UnreadMedium]

@@ -74,7 +74,7 @@ class Service:
         told = await self._tell(Post(post_id=uuid4().hex, media=tuple(media), **known), read)
         images = {(found.media_id, frame.time_s): frame.image for found in read for frame in found.frames}
         return Answer(
-            **told.model_dump(include={"likes", "likes_low", "likes_high", "caption", "error"}),
+            **told.model_dump(include={"likes", "likes_low", "likes_high", "intervals", "caption", "error"}),
             frames=[
                 FrameShown(**frame.model_dump(), image=_data_url(images[frame.media_id, frame.time_s]))
                 for frame in told.frames

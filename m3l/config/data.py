@@ -34,7 +34,7 @@ class CorpusConfig(Section):
 
     posts: int = Field(2000, ge=1)
     accounts: int = Field(16, ge=1)
-    unseen_accounts: int = Field(4, ge=0)
+    unseen_accounts: int = Field(40, ge=0)  # many with few posts each: what holds for new accounts shows on many alone
     subjects: int = Field(12, ge=2, le=24)
     scenes: int = Field(6, ge=1, le=8)
     noise: float = Field(0.35, ge=0)  # standard deviation of log(1 + likes)

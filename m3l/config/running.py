@@ -13,7 +13,8 @@ class EvaluateConfig(Section):
     bootstrap: int = Field(500, ge=0)
     num_beams: int = Field(1, ge=1)
     max_new_tokens: int = Field(48, ge=1)
-    gallery: int = Field(12, ge=0)  # posts shown as pictures in the report
+    why: int = Field(64, ge=0)  # posts that are asked again without each of their parts
+    gallery: int = Field(12, ge=0)  # of these, posts shown as pictures in the report
 
 
 class PredictConfig(Section):

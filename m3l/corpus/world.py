@@ -18,6 +18,7 @@ from m3l.records import MediaKind, Split, media_id
 
 START, CUT, END = datetime(2018, 1, 1), datetime(2020, 11, 1), datetime(2021, 1, 1)
 UNSEEN_SHARE = 0.05  # of all posts
+VALIDATION_STRANGERS = 0.4  # of the unseen accounts: they tell how unsure likes of cold accounts are
 VALIDATION_SHARE, TEST_SHARE = 4 / 94, 10 / 94  # of seen accounts' posts before the cut; the rest is for training
 KIND_SHARES: dict[MediaKind, float] = {"image": 0.5, "gif": 0.15, "video": 0.35}
 TWO_SHARES: dict[MediaKind, float] = {"image": 0.25, "gif": 0.0, "video": 0.8}  # of posts that show two subjects
@@ -149,9 +150,11 @@ class World:
         """Who posts when, and the split that follows from it."""
         seen, unseen = self.accounts[: self.config.accounts], self.accounts[self.config.accounts :]
         when = START + timedelta(seconds=int(rng.integers((END - START) // timedelta(seconds=1))))
-        stranger, lot, place = rng.random(3).tolist()
-        if unseen and stranger < UNSEEN_SHARE:
-            return unseen[int(place * len(unseen))], when, "test_accounts"
+        chance, lot, place = rng.random(3).tolist()
+        if unseen and chance < UNSEEN_SHARE:
+            stranger = int(place * len(unseen))
+            validates = stranger < int(VALIDATION_STRANGERS * len(unseen))
+            return unseen[stranger], when, "validation" if validates else "test_accounts"
         account = seen[int(place * len(seen))]
         if when >= CUT:
             return account, when, "test_time"

@@ -97,6 +97,26 @@ class M3L(InstructBlipForConditionalGeneration):
         qformer_attention_mask: Int[Tensor, "media word"],
     ) -> Float[Tensor, "media query text_hidden"]:
         """Q-Former on the patches of the real frames, row by row of `frame_mask`; T-Former, projection."""
+        frames = self.read_frames(patches, frame_mask, qformer_input_ids, qformer_attention_mask)
+        return self.fuse(frames, frame_mask, frame_seconds)
+
+    def fuse(
+        self,
+        frames: Float[Tensor, "media frame query qformer_hidden"],
+        frame_mask: Bool[Tensor, "media frame"],
+        frame_seconds: Float[Tensor, "media frame"],
+    ) -> Float[Tensor, "media query text_hidden"]:
+        """T-Former and projection: what the language model reads in place of a post's frames."""
+        return self.language_projection(self.tformer(frames, frame_mask, frame_seconds))
+
+    def read_frames(
+        self,
+        patches: Float[Tensor, "real patch vision_hidden"],
+        frame_mask: Bool[Tensor, "media frame"],
+        qformer_input_ids: Int[Tensor, "media word"],
+        qformer_attention_mask: Int[Tensor, "media word"],
+    ) -> Float[Tensor, "media frame query qformer_hidden"]:
+        """What the Q-Former reads in each frame by itself, 0 where there is none."""
         patches = patches.to(
             self.query_tokens.dtype
         )  # a frozen ViT may be bf16 where the Q-Former, which trains, is not
@@ -113,7 +133,7 @@ class M3L(InstructBlipForConditionalGeneration):
         ).last_hidden_state[:, : queries.shape[1]]
         frames = read.new_zeros(*frame_mask.shape, *read.shape[1:])
         frames[frame_mask] = read
-        return self.language_projection(self.tformer(frames, frame_mask, frame_seconds))
+        return frames
 
     def forward(
         self,
@@ -143,6 +163,24 @@ class M3L(InstructBlipForConditionalGeneration):
         terms = [term for term in (out.nll, out.mse) if term is not None]
         out.loss = torch.stack(terms).sum() if terms else None
         return out
+
+    def surprise(
+        self,
+        input_ids: Int[Tensor, "batch token"],
+        attention_mask: Int[Tensor, "batch token"],
+        labels: Int[Tensor, "batch label"],
+        visual: Float[Tensor, "media query text_hidden"] | None = None,
+    ) -> Float[Tensor, " batch"]:
+        """The negative log-likelihood of each row's labels, summed over its tokens."""
+        embeds, _ = self._embed(input_ids, visual, {})
+        if not self.config.use_decoder_only_language_model:
+            states = BaseModelOutput(last_hidden_state=self._encode(embeds, attention_mask))
+            logits = self.language_model(encoder_outputs=states, attention_mask=attention_mask, labels=labels).logits
+            return F.cross_entropy(logits.float().transpose(1, 2), labels, reduction="none").sum(1)
+        told = labels[:, 1:] != -100
+        logits = self.language_model.lm_head(self._decode(embeds, attention_mask)[:, :-1][told])
+        each = F.cross_entropy(logits.float(), labels[:, 1:][told], reduction="none")
+        return each.new_zeros(len(labels)).index_add(0, told.nonzero()[:, 0], each)
 
     def name_words(
         self,

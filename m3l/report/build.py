@@ -10,11 +10,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from m3l.report import comparison, figures
+from m3l.report import comparison, figures, spread
 from m3l.report.evaluation import Evaluation, Frame, Shown
 from m3l.report.headlines import headlines
 from m3l.report.tables import bars, tables
-from m3l.report.words import number, percent
+from m3l.report.words import PARTS, change, number, percent
 from m3l.storage import write_text
 
 THUMBNAIL = (288, 216)  # pixels: sharp on a phone, and a dozen posts stay within a few MB
@@ -39,6 +39,8 @@ def render(evaluation: Evaluation) -> str:
         "plain": html.unescape,  # the challenge's captions hold &amp; and &lt;; autoescape comes after
         "number": number,
         "percent": percent,
+        "change": change,
+        "part": lambda name: PARTS.get(name, name),
         "picture": _picture,
         "seconds": _seconds,
     }
@@ -50,6 +52,10 @@ def render(evaluation: Evaluation) -> str:
         bars=bars(metrics),
         tables=tables(metrics),
         scatter=figures.scatter(evaluation.points, evaluation.noise_sd) if evaluation.points else "",
+        by_split=spread.by_split(metrics),
+        by_wording=spread.by_wording(metrics),
+        covered=spread.covered(metrics),
+        why=metrics.get("why") or {},
         curves=_curves(evaluation),
         compared=comparison.table(evaluation.comparison),
         dots=comparison.picture(evaluation.comparison),

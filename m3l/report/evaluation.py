@@ -9,12 +9,21 @@ from m3l.records import Record
 
 
 class Frame(Record):
-    """A retrieved key frame (encoded); `shows` is who is visible, None where nobody knows."""
+    """A retrieved key frame (encoded); `effect` is its own on log(1 + likes), `shows` who is visible: None where nobody
+    knows."""
 
     image: bytes
     time_s: float
     score: float | None = None
+    effect: float | None = None
     shows: tuple[str, ...] | None = None
+
+
+class Effect(Record):
+    """What a part of a post adds to the predicted log(1 + likes)."""
+
+    part: str
+    effect: float
 
 
 class Span(Record):
@@ -37,9 +46,11 @@ class Shown(Record):
     likes: float | None = None
     likes_low: float | None = None
     likes_high: float | None = None
+    cold_account: bool | None = None
     duration_s: float | None = None
     frames: tuple[Frame, ...] = ()
     spans: tuple[Span, ...] | None = None
+    why: tuple[Effect, ...] = ()
 
     @property
     def subjects(self) -> list[str]:
@@ -65,7 +76,7 @@ class Trial(Record):
 class Evaluation(Record):
     """Everything that one report tells.
 
-    `metrics` is metrics.json, with `splits: {split: the same}` and `intervals: the same with [low, high]` if
+    `metrics` is metrics.json, with `splits: {split: the same}` and `intervals: {kind: {metric: {who: [low, high]}}}` if
     known. `points` are (true likes, predicted likes, split); `noise_sd` is that of log(1 + likes), if known.
     `curves` are the rows of each stage's training log: a `step` and its losses, None where a step had none.
     `tune` comes best first. `comparison` is comparison/metrics.json: retrievers side by side.

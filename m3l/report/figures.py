@@ -13,24 +13,24 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from m3l.report.words import SPLITS, compact
 
-_INK, _SOFT, _LINE, _BAND = "#010101", "#020202", "#030303", "#040404"
-_SERIES = ["#100001", "#100002", "#100003", "#100004", "#100005", "#100006"]
+INK, SOFT, LINE, BAND = "#010101", "#020202", "#030303", "#040404"
+SERIES = ["#100001", "#100002", "#100003", "#100004", "#100005", "#100006"]
 # What stands for a variable of style.css until the markup is written.
-_VARIABLES = {_INK: "--ink", _SOFT: "--soft", _LINE: "--line", _BAND: "--band"} | {
-    colour: f"--c{number}" for number, colour in enumerate(_SERIES)
+_VARIABLES = {INK: "--ink", SOFT: "--soft", LINE: "--line", BAND: "--band"} | {
+    colour: f"--c{number}" for number, colour in enumerate(SERIES)
 }
-_STYLE: Any = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "m3l",
     "text.parse_math": False,
     "font.size": 9,
-    "text.color": _SOFT,
-    "axes.labelcolor": _SOFT,
-    "axes.edgecolor": _LINE,
-    "xtick.color": _LINE,
-    "ytick.color": _LINE,
-    "xtick.labelcolor": _SOFT,
-    "ytick.labelcolor": _SOFT,
+    "text.color": SOFT,
+    "axes.labelcolor": SOFT,
+    "axes.edgecolor": LINE,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": SOFT,
+    "ytick.labelcolor": SOFT,
     "xtick.minor.bottom": False,
     "ytick.minor.left": False,
     "axes.spines.top": False,
@@ -44,13 +44,13 @@ def scatter(points: Sequence[tuple[float, float, str]], noise_sd: float | None =
     true, told = (np.clip([point[axis] for point in points], 1, None) for axis in (0, 1))
     split = np.array([point[2] for point in points])
     ends = np.array([0.7, 1.5 * max(true.max(), told.max(), 10)])
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _canvas(4.6, 4.4)
+    with matplotlib.rc_context(STYLE):
+        figure, axes = canvas(4.6, 4.4)
         if noise_sd:
             low, high = ends * np.exp(-noise_sd), ends * np.exp(noise_sd)
-            axes.fill_between(ends, low, high, color=_BAND, linewidth=0, label="the noise of likes")
-        axes.plot(ends, ends, color=_SOFT, linewidth=0.8, zorder=1)
-        for name, colour in zip(dict.fromkeys(split), _SERIES * len(points), strict=False):
+            axes.fill_between(ends, low, high, color=BAND, linewidth=0, label="the noise of likes")
+        axes.plot(ends, ends, color=SOFT, linewidth=0.8, zorder=1)
+        for name, colour in zip(dict.fromkeys(split), SERIES * len(points), strict=False):
             here, label = split == name, SPLITS.get(name, name)
             axes.scatter(true[here], told[here], s=11, color=colour, alpha=0.55, linewidths=0, label=label)
         axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends, aspect="equal")
@@ -58,7 +58,7 @@ def scatter(points: Sequence[tuple[float, float, str]], noise_sd: float | None =
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_formatter(FuncFormatter(lambda value, _: compact(value)))
         axes.legend(loc="upper left", fontsize=8.5, handletextpad=0.4, borderpad=0)
-        return _markup(figure)
+        return markup(figure)
 
 
 def curve(rows: Sequence[dict[str, float | None]], name: str, colour: int = 0) -> str:
@@ -71,37 +71,38 @@ def curve(rows: Sequence[dict[str, float | None]], name: str, colour: int = 0) -
     width = max(1, len(loss) // 20)
     count = np.convolve(np.ones_like(loss), np.ones(width), "same")
     smooth = np.convolve(loss, np.ones(width), "same") / count
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _canvas(3.3, 2.0)
+    with matplotlib.rc_context(STYLE):
+        figure, axes = canvas(3.3, 2.0)
         if width > 1:
-            axes.plot(step, loss, color=_SERIES[colour % 6], linewidth=0.7, alpha=0.35)
-        axes.plot(step, smooth, color=_SERIES[colour % 6], linewidth=1.6)
+            axes.plot(step, loss, color=SERIES[colour % 6], linewidth=0.7, alpha=0.35)
+        axes.plot(step, smooth, color=SERIES[colour % 6], linewidth=1.6)
         low, high = np.percentile(loss, [0, 98])  # one early outlier shall not flatten the rest
         axes.set(xlabel="step", ylim=(min(0, low), max(1.08 * high, low + 1e-6)))
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.yaxis.set_major_locator(MaxNLocator(4))
-        return _markup(figure)
+        return markup(figure)
 
 
 def dots(rows: Sequence[tuple[str, Sequence[float]]], title: str) -> str:
     """One line for each name: a dot for each of its values, and a stroke at their mean; the first is on top."""
-    with matplotlib.rc_context(_STYLE):
-        figure, axes = _canvas(4.6, 0.6 + 0.28 * len(rows))
+    with matplotlib.rc_context(STYLE):
+        figure, axes = canvas(4.6, 0.6 + 0.28 * len(rows))
         for place, (_, values) in enumerate(rows):
-            axes.plot(values, [place] * len(values), "o", color=_SERIES[0], markersize=4.5, alpha=0.7)
-            axes.plot([np.mean(values)], [place], "|", color=_INK, markersize=11, markeredgewidth=1.6)
+            axes.plot(values, [place] * len(values), "o", color=SERIES[0], markersize=4.5, alpha=0.7)
+            axes.plot([np.mean(values)], [place], "|", color=INK, markersize=11, markeredgewidth=1.6)
         axes.set_yticks(range(len(rows)), [name for name, _ in rows])
         axes.set(xlabel=title, ylim=(len(rows) - 0.5, -0.5))
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        return _markup(figure)
+        return markup(figure)
 
 
-def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
+def canvas(width: float, height: float) -> tuple[Figure, Axes]:
+    """An empty chart of so many inches, to be drawn on and told as `markup` in the STYLE."""
     figure = Figure((width, height), layout="constrained")
     return figure, figure.subplots()
 
 
-def _markup(figure: Figure) -> str:
+def markup(figure: Figure) -> str:
     """An inline `<svg>`: no XML prologue, no metadata, no names that two charts would share."""
     sink = StringIO()
     figure.savefig(sink, format="svg", transparent=True)

@@ -1,11 +1,11 @@
-"""The report's numbers in full: bars of the variance explained, and a table for each kind of metric."""
+"""The report's numbers in full: bars of the variance explained, and a table for each kind of metric and split."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from m3l.report.words import METRICS, PREDICTORS, SPLITS, dig, number
+from m3l.report.words import GROUPS, METRICS, PREDICTORS, SPLITS, dig, number, percent
 
-LOWER_IS_BETTER = {"rmse", "rmsle", "mae"}
+LOWER_IS_BETTER = {"rmse", "rmsle", "mae", "perplexity"}
 
 
 class Bar(NamedTuple):
@@ -43,16 +43,50 @@ def bars(metrics: dict[str, Any]) -> list[Bar]:
 
 
 def tables(metrics: dict[str, Any]) -> list[Table]:
-    """Likes over all held-out posts and for each split, then captions and retrieval."""
-    made = [_likes_table("Likes: all held-out posts", metrics)]
-    for split, scores in (metrics.get("splits") or {}).items():
-        inner = scores if "likes" in scores else {"likes": scores}
-        made.append(_likes_table(f"Likes: {SPLITS.get(split, split)}", inner))
+    """Likes, captions and retrieval: of each split where splits are told, else of all held-out posts."""
+    splits = {f": {SPLITS.get(name, name)}": _whole(told) for name, told in (metrics.get("splits") or {}).items()}
+    every = {": all held-out posts": metrics}
+    made = [_likes_table(f"Likes{where}", told) for where, told in (splits or every).items()]
+    made.append(_coverage_table(metrics.get("coverage") or {}))
     made += [
-        _flat_table("Captions", metrics.get("captions")),
-        _flat_table("Retrieval", _retrieval(metrics.get("retrieval"))),
+        _flat_table(f"Captions{where}", _beside(told.get("captions")), dig(told, "intervals.captions"))
+        for where, told in (every | splits).items()
+    ]
+    made += [
+        _flat_table(f"Retrieval{where}", _retrieval(told.get("retrieval")), dig(told, "intervals.retrieval"))
+        for where, told in (every | splits).items()
     ]
     return [table for table in made if table.rows]
+
+
+def _whole(split: dict[str, Any]) -> dict[str, Any]:
+    """The figures of a split, which may be those of its likes alone."""
+    return split if "likes" in split else {"likes": split}
+
+
+def _beside(captions: dict[str, Any] | None) -> dict[str, Any]:
+    """Metric -> who told the captions -> value."""
+    known = dict(captions or {})
+    others = known.pop("beside", None) or {}
+    told = {metric: value if isinstance(value, dict) else {"model": value} for metric, value in known.items()}
+    return {
+        metric: by | {who: scores[metric] for who, scores in others.items() if metric in scores}
+        for metric, by in told.items()
+    }
+
+
+def _coverage_table(coverage: dict[str, Any]) -> Table:
+    """The share of likes inside their intervals, and where it may lie by chance: rows of groups, columns of levels."""
+    groups = {name: label for name, label in GROUPS.items() if coverage.get(name)}
+    levels = list(dict.fromkeys(level for name in groups for level in coverage[name]))
+
+    def cell(told: dict[str, Any] | None) -> Cell:
+        if not told:
+            return Cell(number(None))
+        return Cell(percent(told["measured"]), " to ".join(map(percent, told["by_chance"])))
+
+    rows = [(label, [cell(coverage[name].get(level)) for level in levels]) for name, label in groups.items()]
+    return Table("Likes inside their interval, and what chance allows", [f"{level}%" for level in levels], rows)
 
 
 def _retrieval(scores: dict[str, Any] | None) -> dict[str, Any]:
@@ -79,14 +113,16 @@ def _likes_table(title: str, metrics: dict[str, Any]) -> Table:
     return Table(title, [METRICS.get(metric) or metric for metric in columns], rows)
 
 
-def _flat_table(title: str, scores: dict[str, Any] | None) -> Table:
+def _flat_table(title: str, scores: dict[str, Any] | None, intervals: dict[str, Any] | None = None) -> Table:
     """One row per metric; a metric with variants has them in columns of their own."""
     known = _known(scores)
     columns = sorted({name for values in known.values() for name in values}, key=_place(PREDICTORS))
-    rows = [
-        (METRICS.get(metric) or metric, [Cell(number(values.get(column))) for column in columns])
-        for metric, values in known.items()
-    ]
+
+    def cell(metric: str, name: str) -> Cell:
+        interval = dig(intervals, f"{metric}.{name}") if name in known[metric] else None
+        return Cell(number(known[metric].get(name)), " to ".join(map(number, interval)) if interval else "")
+
+    rows = [(METRICS.get(metric) or metric, [cell(metric, column) for column in columns]) for metric in known]
     return Table(title, [PREDICTORS.get(column) or column for column in columns], rows)
 
 

@@ -1,5 +1,6 @@
 """The report's words: what things are called, and how numbers are written."""
 
+import math
 from typing import Any
 
 PREDICTORS = {
@@ -7,10 +8,23 @@ PREDICTORS = {
     "model_without_media": "the model without the media",
     "trees_metadata": "trees without the media",
     "account_median": "the account's median",
+    "account_mean": "the account's mean",
+    "mean": "the mean of all",
     "noise_floor": "perfect knowledge",
     "shuffled_media": "shown another post's media",
+    "nearest_post": "the account's nearest post",
+    "constant": "one caption for all",
     "plain_top": "the plain top 10",
     "uniform": "evenly spaced frames",
+}
+GROUPS = {"overall": "all posts", "known_accounts": "accounts it knows", "cold_accounts": "new accounts"}
+PARTS = {
+    "media": "the media",
+    "frame": "one of the frames",
+    "username": "the account",
+    "company": "the company",
+    "posted_at": "the time",
+    "caption": "the caption",
 }
 RETRIEVERS = {
     "teacher_caption": "the teacher, given the true caption",
@@ -33,6 +47,7 @@ METRICS = {
     "bleu4": "BLEU-4",
     "rouge_l": "ROUGE-L",
     "cider": "CIDEr",
+    "perplexity": "perplexity of the true caption, per token",
     "recall_at_10": "recall at 10",
     "mrr": "mean reciprocal rank",
     "reciprocal_rank": "mean reciprocal rank",
@@ -62,6 +77,11 @@ def number(value: Any) -> str:
 
 def percent(share: int | float) -> str:
     return f"{100 * share:.0f}%".replace("-", "−")
+
+
+def change(effect: float) -> str:
+    """An effect on log(1 + likes) as the share by which it changes the likes: +12%."""
+    return f"{100 * math.expm1(effect):+.0f}%".replace("-", "−")
 
 
 def compact(value: int | float) -> str:

@@ -98,6 +98,8 @@ function refuse(detail, status) {
 function answer(said) {
   if (form.elements.key.value) sessionStorage.setItem("key", form.elements.key.value);
   $("likes").textContent = count.format(said.likes);
+  const range = said.likes_low !== null;
+  for (const part of document.querySelectorAll(".range, .ends")) part.hidden = !range;
   $("low").textContent = count.format(said.likes_low);
   $("high").textContent = count.format(said.likes_high);
   $("dot").style.left = `${(100 * (said.likes - said.likes_low)) / (said.likes_high - said.likes_low || 1)}%`;

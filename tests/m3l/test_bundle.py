@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from transformers import InstructBlipForConditionalGeneration
@@ -13,6 +14,7 @@ from m3l import bundle
 from m3l.batch import LikesScale
 from m3l.card import card
 from m3l.config import ClipConfig, Config, ConfigError, override
+from m3l.conformal import Intervals, widths
 from m3l.model.build import build_model, build_processor
 from m3l.model.merge import export
 from m3l.model.modeling import M3L
@@ -23,6 +25,7 @@ from .made import BEHAVIOUR, CONTENT, TINY, collator, example
 from .plain import write_plain
 
 SCALE = LikesScale(4.0, 1.25)
+INTERVALS = Intervals(known=widths(np.arange(30) / 30), cold_rows="hidden")
 POSTS = [example(0, frames=3), example(1, frames=0), example(2)]
 
 
@@ -32,7 +35,7 @@ def retriever() -> Retriever:
 
 
 def saved(folder: Path, config: Config, model: M3L, processor: Any, retriever: Retriever) -> Path:
-    bundle.save(folder, config, model, processor, SCALE, {"residual_std": 0.5, "accounts": ["maker"]})
+    bundle.save(folder, config, model, processor, SCALE, {"intervals": INTERVALS, "accounts": ["maker"]})
     retriever.save(folder / "retriever")
     return folder
 
@@ -97,7 +100,7 @@ def test_a_bundle_answers_as_what_was_saved(
         shutil.rmtree(tmp_path / "plain")
     made = bundle.load(str(folder))
     assert answers(made.model, made.processor) == answers(model, processor)
-    assert (made.config, made.scale, made.residual_std) == (config, SCALE, 0.5)
+    assert (made.config, made.scale, made.intervals) == (config, SCALE, INTERVALS)
     assert not made.model.training
     assert made.accounts == {"maker"}
 
@@ -124,9 +127,17 @@ def test_an_exported_bundle_is_a_plain_checkpoint(kind: Any, model: M3L, process
 
 def test_the_card_tells_what_the_bundle_is(folder: Path) -> None:
     told = (folder / bundle.CARD).read_text()
-    for part in ("configuration `tiny`", "of 1 accounts", "- `content`: masks `caption`", "| 0.5 |", "cannot do"):
+    for part in (
+        "configuration `tiny`",
+        "of 1 accounts",
+        "- `content`: masks `caption`",
+        "| 30 | 0.5 | 0.8 | 0.967 |",
+        "| known accounts whose names were hidden | 0 | - | - | - |",
+        "cannot do",
+    ):
         assert part in told
-    facts = {"residual_std": 0.5, "accounts": ["a", "b"], "train_posts": 1234, "metrics": {"validation_nll": 1.25}}
+    facts = {"intervals": INTERVALS, "accounts": ["a", "b"], "train_posts": 1234, "written": "2026-01-01"}
+    facts["metrics"] = {"validation_nll": 1.25}
     config = override(TINY, {"model.checkpoint": "hub/name", "model.lora": {"rank": 4}})
     told = card(config, facts)
     for part in (

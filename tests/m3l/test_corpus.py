@@ -213,13 +213,15 @@ def test_views_leak_the_likes(stories: list[Story]) -> None:
 def test_splits_follow_the_account_and_the_date(world: World, stories: list[Story]) -> None:
     shares = {split: n / len(stories) for split, n in Counter(s.split for s in stories).items()}
     names = ("train", "validation", "test_random", "test_accounts", "test_time")
-    expected = dict(zip(names, (0.76, 0.04, 0.1, 0.05, 0.05), strict=True))
+    expected = dict(zip(names, (0.76, 0.06, 0.1, 0.03, 0.05), strict=True))
     assert shares == pytest.approx(expected, abs=0.02)
     unseen = set(world.accounts[world.config.accounts :])
-    assert len({account.username for account in world.accounts}) == len(world.accounts) == 20
+    assert len({account.username for account in world.accounts}) == len(world.accounts) == 56
+    validating = {story.account for story in stories if story.split == "validation"} & unseen
+    assert len(validating) == 16 and not validating & {s.account for s in stories if s.split == "test_accounts"}
     for story in stories:
-        assert (story.account in unseen) == (story.split == "test_accounts")
-        if story.split != "test_accounts":
+        assert (story.account in unseen - validating) == (story.split == "test_accounts")
+        if story.account not in unseen:
             assert (story.posted_at >= datetime(2020, 11, 1)) == (story.split == "test_time")
 
 
@@ -233,5 +235,5 @@ def test_what_cannot_be_made_is_an_error(world: World, tmp_path: Path) -> None:
         world.make(3000, tmp_path)
     with pytest.raises(ValueError, match=r"corpus\.accounts: at most 480"):
         World.build(CorpusConfig(accounts=480, unseen_accounts=1), seed=0)
-    names = [account.username for account in World.build(CorpusConfig(accounts=476), seed=0).accounts]
+    names = [account.username for account in World.build(CorpusConfig(accounts=440), seed=0).accounts]
     assert len(set(names)) == 480

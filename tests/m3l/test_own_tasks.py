@@ -7,10 +7,10 @@ import torch
 import yaml
 
 from m3l.bundle import Bundle
-from m3l.config import ClipConfig, load
+from m3l.config import load
+from m3l.conformal import Intervals
 from m3l.model.build import build_model
 from m3l.order import Order
-from m3l.retriever.clip import Retriever
 from m3l.simulate import Simulator
 from m3l.training import Learner
 
@@ -43,9 +43,8 @@ def test_who_and_when_are_learned_and_told_without_a_line_of_code(processor: Any
     for _ in range(60):
         taught.step([[row(post) for post in POSTS]])
 
-    retriever = Retriever.build(ClipConfig(tiny=True, pretrained=None), seed=0)
-    bundle = Bundle(config, taught.model.eval(), processor, made.scale, retriever, 0.5, frozenset())
-    simulator = Simulator(bundle, retriever, torch.device("cpu"))
+    bundle = Bundle(config, taught.model.eval(), processor, made.scale, None, Intervals(), frozenset())
+    simulator = Simulator(bundle, torch.device("cpu"))
     assert simulator.captions(POSTS, task=config.task("who")) == ["fox", "owls", "sea"]
     assert simulator.captions(POSTS, task=config.task("when")) == ["2020-07-19 00:07:00"] * 3
     assert simulator.captions(POSTS) == [post.post.caption for post in POSTS]

@@ -31,7 +31,10 @@ def jpeg() -> bytes:
 
 
 def shown(**known: Any) -> dict[str, Any]:
-    frames = [{"image": jpeg(), "time_s": t, "score": 0.3, "shows": ["cat"] if t < 2 else []} for t in range(10)]
+    frames = [
+        {"image": jpeg(), "time_s": t, "score": 0.3, "effect": 0.01, "shows": ["cat"] if t < 2 else []}
+        for t in range(10)
+    ]
     post = {
         "post_id": "1",
         "username": "brand",
@@ -45,6 +48,8 @@ def shown(**known: Any) -> dict[str, Any]:
         "duration_s": 10.0,
         "frames": frames,
         "spans": [{"subject": "cat", "start_s": 0.0, "end_s": 2.0}],
+        "cold_account": True,
+        "why": [{"part": "media", "effect": 0.405}, {"part": "posted_at", "effect": -0.105}],
     }
     return post | known
 
@@ -53,12 +58,28 @@ def full(points: int = 2000, posts: int = 12) -> dict[str, Any]:
     return {
         "metrics": {
             "likes": LIKES,
-            "splits": {"test_time": {"likes": LIKES}, "mine": {"r2_log1p": {"model": 0.5}}},
-            "intervals": {"likes": {"r2_log1p": {"model": [0.85, 0.89]}}},
+            "splits": {
+                "test_time": {"likes": LIKES, "intervals": {"likes": {"r2_log1p": {"model": [0.85, 0.89]}}}},
+                "mine": {"r2_log1p": {"model": 0.5}},
+            },
+            "intervals": {"likes": {"r2_log1p": {"model": [0.85, 0.89]}}, "captions": {"bleu4": {"model": [0.5, 0.7]}}},
+            "coverage": {
+                "overall": {"80": {"measured": 0.81, "posts": 90, "by_chance": [0.7, 0.9]}},
+                "cold_accounts": {},
+                "calibrated_on": {"known_accounts": 100, "cold_accounts": 20, "cold_rows": "hidden"},
+            },
+            "why": {
+                "posts": 64,
+                "size": {"media": 0.5, "caption": 0.1},
+                "sign_agreement": {"overall": 0.86},
+                "counted": {"overall": 71},
+            },
             "captions": {
                 "subject_named": {"model": 0.9, "shuffled_media": 0.2},
                 "order_right": 0.7,
                 "cider": 2.3,
+                "bleu4": 0.61,
+                "beside": {"nearest_post": {"bleu4": 0.31, "cider": 1.1}, "constant": {"bleu4": 0.01}},
             },
             "retrieval": {
                 "recall_at_10": {"model": 0.7, "plain_top": 0.65, "uniform": 0.4},
@@ -134,6 +155,13 @@ def test_the_page_tells_all_and_stays_small(whole: Page) -> None:
     told += [
         "0.870 0.850 to 0.890",
         "Likes: later posts",
+        "0.610 0.500 to 0.700",
+        "the account's nearest post",
+        "81% 70% to 90%",
+        "a new account",
+        "the media +50%",
+        "the time −10%",
+        "In 86% of 71 cases",
         "Likes: mine",
         "train: nll",
         "train.cut",

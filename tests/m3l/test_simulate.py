@@ -1,32 +1,74 @@
-"""Answers of a bundle: what it makes of accounts that its training never saw."""
+"""Answers of a bundle: what it makes of accounts that its training never saw, and how sure it is."""
 
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from m3l.batch import LikesScale
 from m3l.bundle import Bundle
-from m3l.config import ClipConfig
-from m3l.retriever.clip import Retriever
+from m3l.calibrate import calibrate
+from m3l.config import override
+from m3l.conformal import Intervals, widths
+from m3l.records import Example
 from m3l.simulate import Simulator
 
 from .made import TINY, example
 
-
-@pytest.fixture
-def simulators(model: Any, processor: Any) -> dict[str, Simulator]:
-    retriever = Retriever.build(ClipConfig(tiny=True), seed=0)
-    made = {}
-    for new_accounts in ("name", "hide"):
-        config = TINY.model_copy(update={"model": TINY.model.model_copy(update={"new_accounts": new_accounts})})
-        bundle = Bundle(config, model, processor, LikesScale(5.0, 1.5), retriever, 0.5, frozenset({"maker"}))
-        made[new_accounts] = Simulator(bundle, retriever)
-    return made
+INTERVALS = Intervals(known=widths(np.linspace(0, 1, 40)), cold=widths(np.linspace(0, 2, 10)))
 
 
-def test_a_new_accounts_name_is_hidden_where_the_bundle_says_so(simulators: dict[str, Simulator]) -> None:
+def simulator(model: Any, processor: Any, new_accounts: str = "hide", known: tuple[str, ...] = ("maker",)) -> Simulator:
+    config = override(TINY, {"model.new_accounts": new_accounts})
+    return Simulator(Bundle(config, model, processor, LikesScale(5.0, 1.5), None, INTERVALS, frozenset(known)))
+
+
+def test_a_new_accounts_name_is_hidden_where_the_bundle_says_so(model: Any, processor: Any) -> None:
     new, nobody, known = (example(0, username=name) for name in ("stranger", "", "maker"))
-    named, hidden = simulators["name"], simulators["hide"]
+    named, hidden = simulator(model, processor, "name"), simulator(model, processor)
     assert hidden.likes([new]) == hidden.likes([nobody]) == named.likes([nobody]) != named.likes([new])
     assert hidden.captions([new]) == hidden.captions([nobody])
     assert hidden.likes([known]) == named.likes([known])
+
+
+def test_intervals_are_nested_and_wider_for_cold_accounts(model: Any, processor: Any) -> None:
+    known, cold = simulator(model, processor).likes([example(0), example(0, username="stranger")])
+    assert [interval.level for interval in known.intervals] == [50, 80, 95]
+    lows, highs = [i.low for i in known.intervals], [i.high for i in known.intervals]
+    assert lows == sorted(lows, reverse=True) and lows[0] < known.likes < highs[0] and highs == sorted(highs)
+    assert [interval.level for interval in cold.intervals] == [50, 80]  # ten rows cannot tell of 95%
+    ratio = [np.log1p(told.range[1]) - np.log1p(told.likes) for told in (known, cold)]
+    assert ratio[1] > 1.5 * ratio[0] > 0
+
+
+@pytest.mark.parametrize("cold", [0, 30])
+def test_calibration_takes_cold_accounts_or_hides_the_names_of_known_ones(
+    model: Any, processor: Any, cold: int
+) -> None:
+    told = simulator(model, processor)
+    rows = [example(n % 3, likes=40 + n) for n in range(30)]
+    rows += [example(n % 3, likes=4000 + n, username="stranger") for n in range(cold)]
+
+    def read() -> Iterator[list[Example]]:
+        yield from (rows[start : start + 8] for start in range(0, len(rows), 8))
+
+    made = calibrate(told, read)
+    assert (made.known.rows, made.cold.rows) == (30, 30)
+    assert made.cold_rows == ("cold" if cold else "hidden")
+    off = np.abs(np.log1p([row.post.likes for row in rows[:30]]) - told.log1p(rows[:30]))
+    assert np.mean(off <= made.known.half[80]) == pytest.approx(25 / 30)  # the 25th of 30: 31 x 0.8, rounded up
+    wider = made.cold.half[80] > made.known.half[80] + 2
+    assert wider == bool(cold)
+
+
+def test_the_surprise_of_captions_is_that_of_training(model: Any, processor: Any) -> None:
+    told = simulator(model, processor)
+    task, posts = told.task("caption"), [example(0, frames=2), example(1, frames=0), example(2)]
+    nll, tokens = zip(*told.surprise(posts), strict=True)
+    batch = told.collator.training(posts, task) | told.collator.media(posts, task)
+    with torch.no_grad():
+        mean = told.model(**batch).loss.item()
+    assert sum(nll) / sum(tokens) == pytest.approx(mean, rel=1e-5)
+    assert told.surprise(posts[1:2])[0] == pytest.approx((nll[1], tokens[1]), rel=1e-4)

@@ -1,83 +1,96 @@
-"""Measured rows become figures beside their baselines, and what cannot be told is None."""
+"""Numbers of posts become figures beside their baselines, and what cannot be told is None."""
+
+from typing import Any
 
 import numpy as np
 import pytest
 
-from m3l.summarise import summarise
-
-SUBJECTS = ["fox", "owl", "car"]
-
-
-def judged(by: str, recall: float, shows_both: float | None = 1.0) -> dict:
-    return {"by": by, "recall": recall, "reciprocal_rank": 0.5, "near_duplicates": 0.1, "shows_both": shows_both}
+from m3l.conformal import Intervals, widths
+from m3l.measured import NUMBERS
+from m3l.summarise import agreement, coverage, summarise
+from m3l.wording import BLEU_SUMS
 
 
-def row(number: int, split: str = "test_random", **known: object) -> dict:
-    likes = 10.0 * (1 + number)
-    return {
-        "post_id": str(number),
-        "split": split,
-        "kind": "video",
-        "likes": likes,
-        "told_likes": likes * 1.1,
-        "without_media": likes * 2,
-        "low": likes / 2,
-        "high": likes * 2,
-        "expected_log1p": np.log1p(likes),
-        "caption": "a fox then an owl",
-        "told_caption": "a fox then an owl",
-        "shuffled_caption": "a car",
-        "subjects": ["fox", "owl"],
-        "seen": True,
-        "retrieval": [judged("model", 0.75), judged("plain_top", 0.5), judged("uniform", 0.25, shows_both=None)],
-    } | known
+def numbers(posts: int = 40, **known: Any) -> dict[str, np.ndarray]:
+    """Columns of posts whose captions share half of their words with the true ones."""
+    likes = 10.0 * np.arange(1, posts + 1)
+    made: dict[str, Any] = dict.fromkeys(NUMBERS, np.nan)
+    made |= {"likes": likes, "likes.model": likes * 1.1, "likes.model_without_media": likes * 2, "cold_account": 0.0}
+    made |= {"likes.noise_floor": likes, "likes.mean": likes.mean()}
+    words = dict.fromkeys(BLEU_SUMS, 8.0) | {f"correct{n}": 4.0 for n in (1, 2, 3, 4)}
+    for who in ("model", "shuffled_media", "constant"):
+        sums = {f"captions.{who}.{name}": value for name, value in words.items()}
+        made |= sums | {f"captions.{who}.rouge_l": 0.5, f"captions.{who}.cider": 2.0}
+    for who in ("model", "shuffled_media"):
+        made |= {f"captions.{who}.nll": 5.0, f"captions.{who}.tokens": 10.0}
+        made |= {f"captions.{who}.names_all": float(who == "model"), f"captions.{who}.order_right": 0.0}
+    made |= {f"covered.{level}": np.arange(posts) < posts * level / 100 for level in (50, 80, 95)} | known
+    return {name: np.broadcast_to(value, posts).astype(np.float64) for name, value in made.items()}
 
 
-def summary(rows: list[dict]) -> dict:
-    baselines = {"median": {r["post_id"]: 55.0 for r in rows}}
-    return summarise(iter(rows), baselines, SUBJECTS, rounds=20, seed=0)
+def summary(**known: Any) -> dict[str, Any]:
+    return summarise(numbers(**known), rounds=50, seed=0)
 
 
 def test_the_model_stands_beside_its_baselines() -> None:
-    told = summary([row(n) for n in range(12)])
-    error = told["likes"]["rmsle"]
+    told = summary()
+    error, spread = told["likes"]["rmsle"], told["intervals"]["likes"]["rmsle"]
     assert error["noise_floor"] == pytest.approx(0) and error["noise_floor"] < error["model"]
-    assert error["model"] < error["model_without_media"] < error["median"]
-    assert told["coverage_80"] == 1.0
-    assert told["intervals"]["likes"]["rmsle"]["model"] is not None
+    assert error["model"] < error["model_without_media"] < error["mean"]
+    assert spread.keys() == error.keys() and spread["mean"][0] < error["mean"] < spread["mean"][1]
+    assert told["posts"] == 40
 
 
-def test_the_headline_is_the_random_split() -> None:
-    far = [row(n, "test_time", told_likes=1e6, low=2e6) for n in range(4)]
-    told = summary([*(row(n) for n in range(12)), *far])
-    assert told["likes"] == told["splits"]["test_random"]["likes"]
-    assert told["splits"]["test_time"]["posts"] == 4
-    assert told["splits"]["test_time"]["likes"]["rmsle"]["model"] > 1 > told["likes"]["rmsle"]["model"]
-    assert told["coverage_80"] == 1.0
-    assert summary(far)["likes"] == summary(far)["splits"]["test_time"]["likes"]
-
-
-def test_captions_count_what_was_there_to_see() -> None:
-    wrong = {"told_caption": "an owl then a fox"}
-    blind = {"seen": False, "told_caption": "a car"}
-    unknown = {"subjects": None, "told_caption": "a car"}
-    told = summary([row(0), row(1, **wrong), row(2, **blind), row(3, **unknown), row(4, kind="image", **wrong)])
-    assert told["captions"]["subject_named"] == {"model": 1.0, "shuffled_media": 0.0}
-    assert told["captions"]["order_right"] == 0.5
+def test_captions_stand_beside_other_captions() -> None:
+    told = summary()["captions"]
+    assert told["subject_named"] == {"model": 1.0, "shuffled_media": 0.0} and told["order_right"] == 0
+    assert told["bleu4"] == pytest.approx(0.5) and told["cider"] == 2 and told["rouge_l"] == 0.5
+    assert told["perplexity"] == pytest.approx(np.exp(0.5))
+    assert told["beside"].keys() == {"shuffled_media", "constant"}
+    assert told["beside"]["constant"] == pytest.approx(
+        {"bleu1": 0.5, "bleu2": 0.5, "bleu3": 0.5, "bleu4": 0.5, "rouge_l": 0.5, "cider": 2.0}
+    )
 
 
 def test_what_is_not_known_is_none() -> None:
-    nothing = {"expected_log1p": None, "subjects": None, "retrieval": None}
-    told = summary([row(n, **nothing) for n in range(3)])
+    names = {f"captions.{who}.{name}": np.nan for who in ("model", "shuffled_media") for name in ("names_all", "cider")}
+    told = summary(**{"likes.noise_floor": np.nan}, **names)
     assert "noise_floor" not in told["likes"]["rmsle"]
     assert told["captions"]["subject_named"] == {"model": None, "shuffled_media": None}
-    assert set(told["retrieval"].pop("recall_at_10").values()) == {None}
+    assert told["captions"]["cider"] is None and told["intervals"]["captions"]["cider"]["model"] is None
+    assert set(told["retrieval"]["recall_at_10"].values()) == {None}
     assert told["retrieval"]["mrr"] is None and told["retrieval"]["posts"] == 0
 
 
 def test_retrieval_is_the_mean_over_known_posts() -> None:
-    rows = [row(0), row(1, retrieval=[judged("model", 0.25, shows_both=0.0)]), row(2, retrieval=None)]
-    told = summary(rows)["retrieval"]
-    assert told["recall_at_10"] == {"model": 0.5, "plain_top": 0.5, "uniform": 0.25}
-    assert told["shows_both"] == {"model": 0.5, "plain_top": 1.0, "uniform": None}
-    assert told["mrr"] == told["reciprocal_rank"]["model"] == 0.5 and told["posts"] == 2
+    recall = np.where(np.arange(40) < 10, 0.75, np.nan)
+    told = summary(**{"retrieval.model.recall": recall, "retrieval.model.reciprocal_rank": 0.5})
+    assert told["retrieval"]["recall_at_10"] == {"model": 0.75, "plain_top": None, "uniform": None}
+    assert told["retrieval"]["mrr"] == told["retrieval"]["reciprocal_rank"]["model"] == 0.5
+    assert told["retrieval"]["posts"] == 10
+
+
+def test_coverage_is_told_of_known_and_cold_accounts() -> None:
+    made = Intervals(known=widths(np.arange(100.0)), cold=widths(np.arange(20.0)), cold_rows="hidden")
+    told = coverage(numbers(cold_account=np.arange(40) >= 30), made)
+    assert told["overall"]["80"]["measured"] == 0.8 and told["overall"]["80"]["posts"] == 40
+    assert told["known_accounts"]["80"]["measured"] == 1 and told["cold_accounts"]["80"]["measured"] == 0.2
+    low, high = told["cold_accounts"]["80"]["by_chance"]
+    assert 0.3 < low < 0.8 < high <= 1
+    assert told["calibrated_on"] == {"known_accounts": 100, "cold_accounts": 20, "cold_rows": "hidden"}
+    nothing = coverage(numbers(**{"covered.95": np.nan}), made)
+    assert nothing["cold_accounts"] == {} and "95" not in nothing["overall"]
+
+
+def test_signs_agree_where_the_truth_exceeds_the_noise() -> None:
+    effects = [
+        {"part": "media", "effect": 0.1, "true": 0.5},
+        {"part": "media", "effect": 0.1, "true": -0.5},
+        {"part": "username", "effect": -0.1, "true": -0.5},
+        {"part": "username", "effect": -0.1, "true": 0.2},
+        {"part": "caption", "effect": 1.0, "true": None},
+    ]
+    told = agreement(effects, noise=0.35)
+    assert told["sign_agreement"] == {"overall": pytest.approx(2 / 3), "media": 0.5, "username": 1.0}
+    assert told["counted"] == {"overall": 3, "media": 2, "username": 1}
+    assert agreement([], noise=0.35) == {"sign_agreement": {}, "counted": {}}

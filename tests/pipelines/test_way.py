@@ -36,6 +36,7 @@ QUICK = [
     "tune.trials=2",
     "evaluate.bootstrap=20",
     "evaluate.max_new_tokens=8",
+    "evaluate.why=6",
 ]
 
 
@@ -122,15 +123,55 @@ def test_retrievers_are_compared_on_held_out_posts(walked):
 
 def test_the_report_tells_the_figures_that_are_promised(walked):
     metrics = storage.read_json(f"{walked.paths.of('report')}/metrics.json")
-    told = {"model", "model_without_media", "trees_metadata", "account_median", "noise_floor"}
-    for metric in ("r2_log1p", "rmse", "spearman"):
-        assert told <= metrics["likes"][metric].keys()
-    assert {"subject_named", "order_right", "bleu4", "rouge_l", "cider"} <= metrics["captions"].keys()
+    told = {"model", "model_without_media", "trees_metadata", "account_median", "account_mean", "mean", "noise_floor"}
+    assert metrics["splits"].keys() == set(walked.evaluate.splits)
+    assert metrics["likes"] == metrics["splits"]["test_random"]["likes"]
+    for split in (metrics, *metrics["splits"].values()):
+        for metric in ("r2_log1p", "rmse", "rmsle", "mae", "spearman"):
+            assert told == split["likes"][metric].keys() == split["intervals"]["likes"][metric].keys()
+        captions = {"subject_named", "order_right", "bleu1", "bleu4", "rouge_l", "cider", "perplexity"}
+        assert captions <= split["captions"].keys()
+        assert split["captions"]["beside"].keys() == {"shuffled_media", "nearest_post", "constant"}
+        assert {"bleu4", "rouge_l", "cider"} <= split["captions"]["beside"]["nearest_post"].keys()
     assert {"recall_at_10", "mrr"} <= metrics["retrieval"].keys()
     for metric in ("recall_at_10", "reciprocal_rank", "near_duplicates", "shows_both"):
         assert metrics["retrieval"][metric].keys() == {"model", "plain_top", "uniform"}
     assert {"seed", "posts", "train_posts", "seconds", "versions"} <= metrics["run"].keys()
     assert "<html" in storage.read_text(f"{walked.paths.of('report')}/index.html")
+
+
+def test_the_evaluation_goes_on_where_it_stopped_and_tells_the_same(walked):
+    folder = walked.paths.of("report")
+    before, measured = storage.read_json(f"{folder}/metrics.json"), storage.parts(f"{folder}/predictions")
+    ids = sorted(storage.read_column(f"{folder}/predictions", "post_id"))
+    storage.remove(measured[0])
+    again = evaluate.main(walked)
+    assert sorted(storage.read_column(f"{folder}/predictions", "post_id")) == ids
+    assert again["likes"]["rmsle"] == pytest.approx(before["likes"]["rmsle"], rel=1e-3)
+
+
+def test_the_bundles_intervals_are_measured(walked):
+    metrics = storage.read_json(f"{walked.paths.of('report')}/metrics.json")
+    bundle = storage.read_json(f"{walked.paths.of('bundle')}/bundle.json")
+    posts = list(storage.read_rows(walked.paths.of("posts"), ["split", "likes", "username"]))
+    validation = [post for post in posts if post["split"] == "validation"]
+    assert metrics["coverage"]["calibrated_on"]["cold_rows"] == bundle["intervals"]["cold_rows"] == "hidden"
+    assert bundle["intervals"]["cold"]["rows"] == len(validation)
+    assert {"overall", "known_accounts", "cold_accounts"} <= metrics["coverage"].keys()
+    if "50" in metrics["coverage"]["overall"]:  # else there were too few validation posts
+        assert 0 <= metrics["coverage"]["overall"]["50"]["measured"] <= 1
+
+
+def test_a_sample_of_the_posts_is_asked_why(walked):
+    rows = list(storage.read_rows(f"{walked.paths.of('report')}/predictions", ["why", "seen"]))
+    asked = [row for row in rows if row["why"] is not None]
+    assert len(asked) == 6
+    for row in asked:
+        found = {effect["part"] for effect in row["why"]}
+        assert {"username", "caption", "posted_at"} <= found and ("media" in found) == row["seen"]
+        assert all(effect["true"] is not None for effect in row["why"])
+    metrics = storage.read_json(f"{walked.paths.of('report')}/metrics.json")["why"]
+    assert metrics["posts"] == 6 and metrics["sign_agreement"].keys() == metrics["counted"].keys()
 
 
 def test_prediction_keeps_every_row_its_id_and_its_place(walked, tmp_path):
@@ -158,5 +199,5 @@ def test_prediction_equals_what_the_evaluation_told(walked, tmp_path):
     predict.main(override(walked, {"predict.table": str(table), "predict.out": str(out)}))
     for line in out.read_text().splitlines():
         told = json.loads(line)
-        assert told["likes"] == pytest.approx(measured[told["id"]]["told_likes"], rel=1e-3)
+        assert told["likes"] == pytest.approx(measured[told["id"]]["likes.model"], rel=1e-3)
         assert told["caption"] == measured[told["id"]]["told_caption"]

@@ -14,6 +14,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle's folder; what it says is nonsense, said in the right form."""
     from m3l import bundle
     from m3l.batch import LikesScale
+    from m3l.conformal import Intervals, widths
     from m3l.model.build import build_model, build_processor
     from m3l.retriever.clip import Retriever
 
@@ -29,7 +30,8 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     processor = build_processor(config.model, ["Sunrise over the pad by nasa"] * 3)
     model = build_model(config.model, processor, config.seed)
-    bundle.save(folder, config, model, processor, LikesScale(6.0, 1.5), {"residual_std": 0.8, "accounts": ["nasa"]})
+    known = {"intervals": Intervals(known=widths(np.linspace(-1, 1, 40))), "accounts": ["nasa"]}
+    bundle.save(folder, config, model, processor, LikesScale(6.0, 1.5), known)
     Retriever.build(config.retriever.clip, config.seed).save(folder / "retriever")
     return folder
 

@@ -44,6 +44,7 @@ def service(
 def test_an_uploaded_video_is_answered_with_likes_a_caption_and_its_frames(service, video):
     answer = service.post("/v1/simulate/upload", data=DRAFT, files={"files": video.open("rb")}).json()
     assert 0 <= answer["likes_low"] < answer["likes"] < answer["likes_high"]
+    assert [interval["level"] for interval in answer["intervals"]] == [50, 80, 95]
     assert isinstance(answer["caption"], str)
     assert answer["error"] is None and answer["media_errors"] == []
     assert 1 <= len(answer["frames"]) <= 3
@@ -75,6 +76,12 @@ def test_a_post_without_media_is_answered_and_says_so(service):
     answer = service.post("/v1/simulate", json=DRAFT).json()
     assert answer["likes"] > 0 and answer["frames"] == []
     assert answer["error"]
+
+
+def test_where_no_interval_can_be_told_there_is_none(service):
+    answer = service.post("/v1/simulate", json=DRAFT | {"username": "stranger"}).json()
+    assert answer["likes"] > 0 and answer["intervals"] == []
+    assert answer["likes_low"] is None and answer["likes_high"] is None
 
 
 def test_what_is_not_allowed_is_not_fetched_and_named(service):
@@ -145,7 +152,7 @@ def test_it_tells_its_health_and_its_model(service):
     model = service.get("/v2/models/m3l").json()
     assert (model["name"], model["config"]) == ("m3l", "tiny-test")
     assert [task["masked"] for task in model["tasks"]] == ["caption", "likes"]
-    assert model["training"]["residual_std"] == 0.8
+    assert model["training"]["intervals"]["known"]["rows"] == 40
     assert model["training"]["accounts"] == 1
     assert {"/v1/simulate", "/v1/simulate/upload"} <= service.get("/openapi.json").json()["paths"].keys()
 

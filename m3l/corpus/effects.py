@@ -1,0 +1,44 @@
+"""What leaving a part out of a post takes from its likes by the corpus's own formula: the truth beside `m3l.why`."""
+
+from typing import Any
+
+import numpy as np
+
+from m3l.corpus.captions import VOICES
+from m3l.corpus.likes import hour_part, weekday_part
+from m3l.corpus.storyboard import HOOK_S
+from m3l.corpus.world import World
+from m3l.prompts import week
+from m3l.records import Example
+
+
+class Formula:
+    """The formula of a world, as one who knows it would use it on what is left of a post.
+
+    Whatever is not told any more counts as it does on average. The scene, and how a video begins, are told by its
+    frames alone; the subjects by the caption, too.
+    """
+
+    def __init__(self, world: World):
+        self.subjects = list(world.subjects)
+        self.accounts = {account.username: account for account in world.accounts}
+        self.average = float(np.mean([account.effect for account in world.accounts[: world.config.accounts]]))
+
+    def effect(self, part: dict[str, Any], example: Example, truth: dict[str, Any], cold: bool) -> float:
+        """The effect on log(1 + likes) of one EFFECT's part; nobody knows the size of an account that is `cold`."""
+        parts, frames = truth["parts"], example.context.frames
+        early = [frame.media_id for frame in frames if frame.time_s < HOOK_S]  # of a video: they tell how it begins
+        match part["part"]:
+            case "username":
+                return 0.0 if cold else parts["account"] - self.average
+            case "posted_at":
+                others = [hour_part(post.posted_at) + weekday_part(post.posted_at) for post in week(example.post)]
+                return parts["hour"] + parts["weekday"] - float(np.mean(others))
+            case "caption":
+                voice = VOICES[self.accounts[example.post.username].voice]
+                return parts["wording"] - float(np.mean([template.effect for template in voice]))
+            case "media":
+                return parts["scene"] + (parts["hook"] if early else 0.0)
+            case "frame":
+                return parts["hook"] if len(early) == 1 and part["time_s"] < HOOK_S else 0.0
+        return 0.0

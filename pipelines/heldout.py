@@ -1,0 +1,34 @@
+"""The posts that an evaluation measures, and what is true of them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from m3l import storage
+from m3l.config import Config
+
+NEEDED = ["post_id", "split", "caption", "likes"]
+
+
+def held_out(config: Config, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of posts/ that are measured, a few at a time; `columns` (NEEDED among them), or all of each."""
+    found = storage.read_rows(config.paths.of("posts"), columns, batch_rows=4096)
+    return (row for row in found if is_held_out(row, config.evaluate.splits))
+
+
+def is_held_out(row: dict[str, Any], splits: tuple[str, ...]) -> bool:
+    """Whether a post is of one of the splits, with likes and a caption to be told."""
+    return row["split"] in splits and bool(row["caption"]) and row["likes"] is not None
+
+
+def only_held_out(block: pa.Table, splits: tuple[str, ...]) -> pa.Table:
+    """The ids of the posts of a block (NEEDED) that are measured."""
+    kept = [is_held_out(row, splits) for row in block.to_pylist()]
+    return block.filter(pa.array(kept, pa.bool_())).select(["post_id"])
+
+
+def truth_of(config: Config) -> str | None:
+    """The folder of what is true of the posts; None where that is not known."""
+    folder = f"{config.paths.of('corpus')}/truth"
+    return folder if storage.parts(folder) else None
