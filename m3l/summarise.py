@@ -85,7 +85,7 @@ def _likes(numbers: Numbers, draws: Draws) -> Figures:
     made: Figures = {}
     for who, columns in told.items():
         predicted = columns[""]
-        if not np.isfinite(predicted).all():  # nothing is known of what likes are made of
+        if np.isnan(predicted).all():  # nothing is known of what likes are made of
             continue
         rounds = draws.likes(true, predicted)
         for metric, value in likes_metrics(true, predicted).items():

@@ -96,7 +96,7 @@ def _show(config: Config, metrics: dict, answer: dict, seconds: float) -> None:
         f"{_n(captions['subject_named']['shuffled_media'])}",
         "captions tell the order": _n(captions["order_right"]),
         "recall@10 of relevant frames": f"{_n(found['model'])}   uniform {_n(found['uniform'])}",
-        "live request": f"likes {answer['likes']:,.0f} ({answer['likes_low']:,.0f} to {answer['likes_high']:,.0f}), "
+        "live request": f"likes {answer['likes']:,.0f}{_range(answer)}, "
         f"truth {answer['asked']['likes']:,}; caption {json.dumps(answer['caption'], ensure_ascii=False)}",
     }
     for name, value in rows.items():
@@ -110,6 +110,12 @@ def _show(config: Config, metrics: dict, answer: dict, seconds: float) -> None:
     ):
         console.print(f"{name:>8}: {path}", highlight=False)
     console.print(f"{seconds / 60:.1f} minutes. Serve it: m3l serve {config.paths.of('bundle')}", highlight=False)
+
+
+def _range(answer: dict) -> str:
+    """Nothing where the bundle was calibrated on too few posts."""
+    low, high = answer["likes_low"], answer["likes_high"]
+    return "" if low is None else f" ({low:,.0f} to {high:,.0f})"
 
 
 def _n(value: float | None) -> str:

@@ -26,7 +26,7 @@ from pipelines.figures import figures
 from pipelines.gallery import evaluation
 from pipelines.heldout import NEEDED, held_out, only_held_out, truth_of
 from pipelines.session import connect
-from pipelines.stage import Summary, console, todo, write
+from pipelines.stage import Summary, claim, console, todo, write
 
 PACKAGES = ("ray", "torch", "transformers", "peft", "open_clip_torch", "katna", "av")
 
@@ -42,6 +42,8 @@ def main(config: Config, seconds: dict[str, float] | None = None) -> dict[str, A
         raise ConfigError(f"{config.paths.of('bundle')} holds no finished bundle: run `m3l train` first")
     if truth_of(config) and not storage.parts(config.paths.of("embeddings")):
         raise ConfigError(f"{config.paths.of('embeddings')} holds no embeddings: run `m3l retrieve` first")
+    bundle = storage.digest(*(f"{config.paths.of('bundle')}/{name}" for name in ("bundle.json", "config.yaml")))
+    claim(f"{folder}/predictions", {"bundle": bundle, "why": config.evaluate.why})
     connect(config.ray)
     started = time.monotonic()
     documents = ray.put(Documents(row["caption"] for row in held_out(config, NEEDED)))

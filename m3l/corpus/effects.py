@@ -15,8 +15,8 @@ from m3l.records import Example
 class Formula:
     """The formula of a world, as one who knows it would use it on what is left of a post.
 
-    Whatever is not told any more counts as it does on average. The scene, and how a video begins, are told by its
-    frames alone; the subjects by the caption, too.
+    Whatever is not told any more counts as it does on average. The scene, and how a video begins, are told by the
+    media alone; the subjects by the caption, too.
     """
 
     def __init__(self, world: World):
@@ -26,8 +26,7 @@ class Formula:
 
     def effect(self, part: dict[str, Any], example: Example, truth: dict[str, Any], cold: bool) -> float:
         """The effect on log(1 + likes) of one EFFECT's part; nobody knows the size of an account that is `cold`."""
-        parts, frames = truth["parts"], example.context.frames
-        early = [frame.media_id for frame in frames if frame.time_s < HOOK_S]  # of a video: they tell how it begins
+        parts = truth["parts"]
         match part["part"]:
             case "username":
                 return 0.0 if cold else parts["account"] - self.average
@@ -38,7 +37,8 @@ class Formula:
                 voice = VOICES[self.accounts[example.post.username].voice]
                 return parts["wording"] - float(np.mean([template.effect for template in voice]))
             case "media":
-                return parts["scene"] + (parts["hook"] if early else 0.0)
-            case "frame":
-                return parts["hook"] if len(early) == 1 and part["time_s"] < HOOK_S else 0.0
+                return parts["scene"] + parts["hook"]
+            case "frame":  # without the only one that shows a subject early, a video no longer hooks
+                early = [frame.time_s for frame in example.context.frames if frame.time_s < HOOK_S]
+                return 2 * parts["hook"] if parts["hook"] > 0 and early == [part["time_s"]] else 0.0
         return 0.0

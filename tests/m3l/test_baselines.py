@@ -35,10 +35,12 @@ def trees(posts: list[Post]) -> baselines.MetadataTrees:
     return baselines.MetadataTrees().fit(posts[:500])
 
 
-def test_account_median_falls_back_to_all_posts() -> None:
+def test_account_median_and_mean_fall_back_to_all_posts() -> None:
     rows = [post(0, "a", 1), post(1, "a", 3), post(2, "a", 100), post(3, "b", 7), post(4, "b", None)]
     fitted = baselines.AccountMedian().fit(rows)
     assert fitted.predict([post(9, "a"), post(9, "b"), post(9, "stranger")]).tolist() == [3, 7, 5]
+    mean = baselines.AccountMean().fit(rows)
+    assert mean.predict([post(9, "a"), post(9, "b"), post(9, "stranger")]).tolist() == [104 / 3, 7, 27.75]
     assert baselines.Mean().fit(rows).predict(rows[:2]).tolist() == [27.75, 27.75]
 
 
@@ -97,9 +99,17 @@ def test_nearest_caption() -> None:
     assert fitted.predict(asked) == ["a4", "a0", "a4", "a9", "b6"]
 
 
-@pytest.mark.parametrize("kind", [baselines.Mean, baselines.AccountMedian, baselines.MetadataTrees])
+def test_the_constant_caption_is_of_what_most_captions_say() -> None:
+    said = ["Meet the fox <hyperlink>", "We love the owl <hyperlink>", "the the sea", None]
+    fitted = baselines.ConstantCaption().fit([post(n, caption=caption) for n, caption in enumerate(said)])
+    assert fitted.predict([post(9), post(10)]) == ["the <hyperlink>"] * 2
+    assert baselines.ConstantCaption().fit([post(0, caption="a"), post(1, caption="b")]).predict([post(2)]) == [""]
+
+
+@pytest.mark.parametrize("kind", [baselines.Mean, baselines.AccountMean, baselines.MetadataTrees])
 def test_nothing_to_learn_from_is_an_error(kind: type) -> None:
     with pytest.raises(ValueError, match="no training post has likes"):
         kind().fit([post(0, likes=None)])
-    with pytest.raises(ValueError, match="no training post has a caption"):
-        baselines.NearestCaption().fit([post(0)])
+    for teller in (baselines.NearestCaption(), baselines.ConstantCaption()):
+        with pytest.raises(ValueError, match="no training post has a caption"):
+            teller.fit([post(0)])

@@ -84,7 +84,7 @@ def test_the_week_is_spread_evenly() -> None:
 def test_the_formula_says_what_a_part_is_worth() -> None:
     world = World.build(CorpusConfig(posts=200), seed=0)
     formula = Formula(world)
-    story = next(s for s in map(world.story, range(200)) if s.kind == "video" and s.split == "train")
+    story = next(s for s in map(world.story, range(200)) if s.parts.hook > 0 and s.split == "train")
     truth = {"parts": vars(story.parts)}
     asked = example(0, 4, username=story.account.username, posted_at=story.posted_at, caption=story.caption)
 
@@ -98,6 +98,6 @@ def test_the_formula_says_what_a_part_is_worth() -> None:
     assert effect("frame", 0.0) == 0  # another frame, at half a second, tells how the video begins, too
     late = asked.context.frames[0], *(f.model_copy(update={"time_s": 3.0}) for f in asked.context.frames[1:])
     asked = asked.model_copy(update={"context": asked.context.model_copy(update={"frames": late})})
-    assert effect("frame", 0.0) == story.parts.hook != 0
+    assert effect("frame", 0.0) == 2 * story.parts.hook
     assert effect("frame", 3.0) == 0
     assert abs(effect("posted_at")) < 0.5 and abs(effect("caption")) <= 0.1 + 1e-9
