@@ -33,7 +33,7 @@ from pipelines.feed import InOrder, feed
 from pipelines.plan import cache_line
 from pipelines.session import connect
 from pipelines.stage import claim, console
-from pipelines.watch import run_folder, watched
+from pipelines.watch import release, run_folder, watched
 
 SAMPLED_TEXTS = 20_000  # posts that the tiny tokenizers and the word frequencies are learned from
 VALIDATION_POSTS = 256  # held by every rank: bounded, whatever the corpus
@@ -105,7 +105,8 @@ def fit(config: Config, folder: str, most_posts: int | None = None, title: str =
             try:
                 _trainer(config, task | {"log": log}, feeds, state).fit()
                 return
-            except ray.exceptions.ActorDiedError:  # the controller's; its workers are gone with it
+            except ray.exceptions.RayActorError:  # the controller's, which runs beside this program: it is dead
+                release(log)
                 if not left:
                     raise
 
@@ -160,6 +161,8 @@ def work(task: dict[str, Any]) -> None:
     posts, context = config.paths.of("posts"), config.paths.of("context")
     held_out = list(rows(load_examples(posts, context, facts.validation), config.tasks))
     curve, log = Curve(steps // 100), task["log"]
+    if rank == 0:
+        log.begin.remote(ray.util.get_current_placement_group())
 
     def report(done: int) -> None:
         if rank == 0:

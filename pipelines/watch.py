@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 from m3l.curve import Curve
 from pipelines.stage import progress
@@ -18,6 +19,14 @@ class Log(Curve):
     def __init__(self, every: int):
         super().__init__(every)
         self.final: dict[str, float] = {}
+        self.place: PlacementGroup | None = None
+
+    def begin(self, place: PlacementGroup | None) -> None:
+        """The workers are there, in a placement group of their own."""
+        self.place = place
+
+    def placed(self) -> PlacementGroup | None:
+        return self.place
 
     def show(self, step: int, last: list[dict[str, float]]) -> None:
         """The step and the last point of a curve that is kept elsewhere."""
@@ -33,6 +42,12 @@ class Log(Curve):
 
     def result(self) -> tuple[dict[str, float], list[dict[str, float]]]:
         return self.final, self.points
+
+
+def release(log: Any) -> None:
+    """End the workers whose controller has died, and free their place, which Ray would hold for the driver's life."""
+    if place := ray.get(log.placed.remote()):
+        remove_placement_group(place)
 
 
 def watched(title: str, steps: int, fit: Callable[[Any], Any]) -> tuple[dict[str, float], list[dict[str, float]]]:
