@@ -16,7 +16,8 @@ def calibrate(simulator: Simulator, read: Callable[[], Iterator[Sequence[Example
     Where too few of them are of cold accounts, those of known accounts stand in, without their names: that is a
     little too sure, since a caption's voice and the pictures may still give the account away.
     """
-    known, cold = [], []
+    known: list[float] = []
+    cold: list[float] = []
     for examples in read():
         told = zip(examples, _residuals(simulator, examples), strict=True)
         for example, residual in told:

@@ -55,8 +55,8 @@ class Draws:
 
     def spearman(self, true: Column, told: Column) -> Rounds:
         """The rank correlation in each round; ranks do not add up, so that each round ranks the posts anew."""
-        at = [np.unique(column, return_inverse=True)[1] for column in (true, told)]
-        return np.array([_correlation(*(_ranks(places, times) for places in at), times) for times in self.times])
+        x, y = (np.unique(column, return_inverse=True)[1] for column in (true, told))
+        return np.array([_correlation(_ranks(x, times), _ranks(y, times), times) for times in self.times])
 
 
 def interval(rounds: Rounds) -> tuple[float, float] | None:

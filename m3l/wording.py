@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 
 from m3l.ids import hashes
 
@@ -29,7 +29,9 @@ class Documents:
     def __init__(self, captions: Iterable[str]):
         from pycocoevalcap.cider.cider_scorer import precook
 
-        self.size, self._hashes, self._counts = 0, np.empty(0, np.int64), np.empty(0, np.float64)
+        self.size = 0
+        self._hashes: Int64[np.ndarray, " ngrams"] = np.empty(0, np.int64)
+        self._counts: Float64[np.ndarray, " ngrams"] = np.empty(0)
         waiting: list[Int64[np.ndarray, " ngrams"]] = []
         for caption in captions:
             self.size += 1
@@ -51,7 +53,7 @@ class Documents:
         every = np.concatenate([self._hashes, *waiting])
         counts = np.concatenate([self._counts, np.ones(len(every) - len(self._hashes))])
         self._hashes, place = np.unique(every, return_inverse=True)
-        self._counts = np.bincount(place, counts, minlength=len(self._hashes))
+        self._counts = np.bincount(place, counts, minlength=len(self._hashes)).astype(np.float64)
 
 
 def wording(true: Sequence[str], told: Sequence[str], documents: Documents) -> list[dict[str, float | None]]:

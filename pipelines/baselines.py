@@ -36,13 +36,13 @@ def tell_baselines(config: Config, folder: str, documents: Documents) -> int:
     train = [Post.model_validate(row) for row in posts if row["split"] == "train"]
     if storage.count_rows(folder) == sum(1 for _ in held_out(config, NEEDED)):
         return len(train)
-    likes = {
+    likes: dict[str, Any] = {
         "mean": baselines.Mean(),
         "account_mean": baselines.AccountMean(),
         "account_median": baselines.AccountMedian(),
         "trees_metadata": baselines.MetadataTrees(),
     }
-    captions = {"nearest_post": baselines.NearestCaption(), "constant": baselines.ConstantCaption()}
+    captions: dict[str, Any] = {"nearest_post": baselines.NearestCaption(), "constant": baselines.ConstantCaption()}
     told_likes = {who: baseline.fit(train) for who, baseline in likes.items()}
     told_captions = {who: baseline.fit(train) for who, baseline in captions.items()}
     for chunk in _chunks(held_out(config)):

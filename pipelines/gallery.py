@@ -35,7 +35,8 @@ def evaluation(
 
 def _chosen(rows: str, most: int) -> list[str]:
     """Posts that can be shown with their reasons, those with videos first."""
-    videos, others = [], []
+    videos: list[str] = []
+    others: list[str] = []
     for row in storage.read_rows(rows, ["post_id", "seen", "kind", "why"]):
         chosen = videos if row["kind"] == "video" else others
         if row["seen"] and row["why"] is not None and len(chosen) < most:

@@ -11,6 +11,8 @@ from m3l.report.figures import INK, LINE, SERIES, SOFT
 from m3l.report.words import GROUPS, METRICS, PREDICTORS, SPLITS, dig, percent
 
 WORDED = ("bleu1", "bleu4", "rouge_l")
+WORST = -1.0  # what is worse stands at the edge
+PLAIN = {"model": INK, "noise_floor": SOFT}
 
 
 class Told(NamedTuple):
@@ -23,7 +25,8 @@ class Told(NamedTuple):
 
 def by_split(metrics: dict[str, Any]) -> str:
     """R2 of log likes of every predictor on every split; an empty string where there are no splits."""
-    splits = metrics.get("splits") or {}
+    told = metrics.get("splits") or {}
+    splits = {name: told[name] for name in (*SPLITS, *sorted(told)) if name in told}
     rows = {SPLITS.get(name, name): _told(split, "likes", "r2_log1p") for name, split in splits.items()}
     return _forest({label: told for label, told in rows.items() if told}, METRICS["r2_log1p"])
 
@@ -84,19 +87,18 @@ def _forest(rows: dict[str, list[Told]], title: str) -> str:
         for block in rows.values():
             places.append(at + (len(block) - 1) / 2)
             for told in block:
-                colour = INK if told.who == "model" else SERIES[1 + names.index(told.who) % (len(SERIES) - 1)]
+                colour = PLAIN.get(told.who) or SERIES[names.index(told.who) % len(SERIES)]
                 if told.interval:
-                    axes.plot(told.interval, [at, at], color=colour, linewidth=1.4, alpha=0.6)
+                    axes.plot(np.maximum(told.interval, WORST), [at, at], color=colour, linewidth=1.4, alpha=0.6)
                 label = None if told.who in labelled else PREDICTORS[told.who]
                 labelled.add(told.who)
-                axes.plot([told.value], [at], "o", color=colour, markersize=4.5, label=label)
+                marker = "o" if told.value > WORST else "<"
+                axes.plot([max(told.value, WORST)], [at], marker, color=colour, markersize=4.5, label=label)
                 at += 1
             at += 1.5
         axes.axvline(0, color=LINE, linewidth=0.8, zorder=0)
         axes.set_yticks(places, list(rows))
-        least = min(told.value for block in rows.values() for told in block)
-        axes.set(
-            xlabel=title, ylim=(at - 1.5, -1), xlim=(min(0, max(-1.0, float(np.floor(10 * least) / 10))) - 0.02, 1.02)
-        )
+        least = max(WORST, min(told.value for block in rows.values() for told in block))
+        axes.set(xlabel=title, ylim=(at - 1.5, -1), xlim=(min(0.0, float(np.floor(10 * least) / 10)) - 0.02, 1.02))
         figure.legend(loc="outside upper left", fontsize=8, ncols=2, handletextpad=0.2)
         return figures.markup(figure)
