@@ -12,16 +12,18 @@ from m3l.training import Learner
 FEWEST, MOST = 50, 1000  # steps between two checkpoints, unless the configuration says
 
 Feed = Callable[[range], Iterator[Sequence[Sequence[Row]]]]
+Report = Callable[[int, dict[str, float]], bool]
 
 
 def train(
     learner: Learner, feed: Feed, held_out: Sequence[Row], curve: Curve, folder: str,
-    report: Callable[[int], None] = lambda done: None,
+    report: Report = lambda done, losses: True,
 ) -> dict[str, float]:  # fmt: skip
     """Train from where the checkpoints of `folder` end; returns the losses on the held-out rows.
 
-    `feed(steps)` yields this rank's cells of each of the steps; `report` hears of every step that was done. A run that
-    was cut off and goes on ends as one that was not.
+    `feed(steps)` yields this rank's cells of each of the steps. `report` hears of every step that was done, and the
+    losses on the held-out rows if they were taken then; where it answers False, to all ranks alike, training ends. A
+    run that was cut off and goes on ends as one that was not.
     """
     if found := checkpoint.recover(folder):
         step, facts = found
@@ -30,7 +32,7 @@ def train(
     config, warmup, steps = learner.config, learner.warmup_steps, learner.steps
     every, save = max(1, (steps - warmup) // config.evaluations), interval(config, learner.order)
     final: dict[str, float] | None = None
-    report(learner.done)
+    report(learner.done, {})
     with checkpoint.Writer(folder) as writer:
         for cells in feed(range(learner.done, steps)):
             if learner.stopping.over:
@@ -44,7 +46,8 @@ def train(
             if learner.done % save == 0 and learner.done < steps:
                 tensors, facts = learner.state()
                 writer.write(learner.done, tensors, facts | {"curve": curve.state()})
-            report(learner.done)
+            if not report(learner.done, final or {}):
+                break
         writer.wait()
     if learner.stopping.best:
         learner.stopping.restore()

@@ -28,7 +28,7 @@ def evaluation(
         curves={name: tuple(curve) for name, curve in curves.items() if curve},
         gallery=tuple(_shown(config, rows, post_id) for post_id in _chosen(rows, config.evaluate.gallery)),
         comparison=storage.read_json(f"{paths.of('comparison')}/metrics.json") or {},
-        tune=tuple(Trial(params=t["params"], objective=t["objective"]) for t in trials),
+        tune=tuple(Trial.model_validate(trial) for trial in trials),
         card=_card(config, metrics),
     )
 

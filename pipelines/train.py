@@ -33,7 +33,7 @@ from pipelines.feed import InOrder, feed
 from pipelines.plan import cache_line
 from pipelines.session import connect
 from pipelines.stage import claim, console
-from pipelines.watch import release, run_folder, watched
+from pipelines.watch import Judge, release, run_folder, verdict, watched
 
 SAMPLED_TEXTS = 20_000  # posts that the tiny tokenizers and the word frequencies are learned from
 VALIDATION_POSTS = 256  # held by every rank: bounded, whatever the corpus
@@ -72,8 +72,13 @@ def settings(config: Config) -> dict[str, Any]:
     return {name: made[name] for name in ("seed", "tasks", "model", "train", "retriever")}
 
 
-def fit(config: Config, folder: str, most_posts: int | None = None, title: str = "train") -> dict[str, Any]:
-    """One training run into a bundle folder; returns its validation losses and writes the curve beside it."""
+def fit(
+    config: Config, folder: str, most_posts: int | None = None, title: str = "train", judge: Judge | None = None
+) -> dict[str, Any]:
+    """One training run into a bundle folder; returns its validation losses and writes the curve beside it.
+
+    A run with a `judge` is a trial: it ends when `judge(step, losses)` says False of an evaluation; it keeps no bundle.
+    """
     posts, context = config.paths.of("posts"), config.paths.of("context")
     fields = tuple(dict.fromkeys(task.masked for task in config.tasks))
     ids = post_ids(posts, "train", fields)[:most_posts]
@@ -97,7 +102,7 @@ def fit(config: Config, folder: str, most_posts: int | None = None, title: str =
     state = f"{run_folder(config.paths.run)}/{_name(config, folder, ids)}"
     checkpoints = f"{state}/checkpoints"
     task = {"config": config.to_yaml(), "facts": facts, "order": order, "warmup": warmup, "steps": steps, "kept": kept,
-            "folder": folder, "checkpoints": checkpoints}  # fmt: skip
+            "folder": folder, "checkpoints": checkpoints, "judged": judge is not None}  # fmt: skip
     feeds = InOrder(posts, context, ids, order, steps, checkpoints, kept, config.ray.block_rows)
 
     def run(log: Any) -> None:
@@ -110,7 +115,7 @@ def fit(config: Config, folder: str, most_posts: int | None = None, title: str =
                 if not left:
                     raise
 
-    metrics, curve = watched(title, steps, run)
+    metrics, curve = watched(title, steps, run, judge)
     result = {"train_posts": len(ids), **metrics}
     storage.write_json(f"{folder}/curve.json", curve)
     storage.write_json(f"{folder}/metrics.json", result)  # last: its presence says that the bundle is whole
@@ -164,9 +169,10 @@ def work(task: dict[str, Any]) -> None:
     if rank == 0:
         log.begin.remote(ray.util.get_current_placement_group())
 
-    def report(done: int) -> None:
+    def report(done: int, losses: dict[str, float]) -> bool:
         if rank == 0:
-            log.show.remote(done, curve.points[-1:])
+            log.show.remote(done, curve.points[-1:], losses)
+        return verdict(log, done) if losses and task["judged"] else True
 
     def cells(steps: range) -> Iterator[list[list[dict[str, Example]]]]:
         # Asked for once the loop has found where it goes on: `InOrder` looks there, too.
@@ -175,9 +181,11 @@ def work(task: dict[str, Any]) -> None:
 
     final = train(learner, cells, held_out, curve, task["checkpoints"], report)
     final = {f"validation_{name}": value for name, value in final.items()}
-    weights = parallel.gathered(learner.trainable) if config.train.strategy == "fsdp" else None
+    if not task["judged"]:
+        weights = parallel.gathered(learner.trainable) if config.train.strategy == "fsdp" else None
+        if rank == 0:
+            _save(task["folder"], config, learner, weights, facts, final)
     if rank == 0:
-        _save(task["folder"], config, learner, weights, facts, final)
         counts = {"steps": learner.done, "skipped_steps": learner.skipped}
         ray.get(log.finish.remote(counts | final, curve.flush()))
 

@@ -1,37 +1,37 @@
 """context/ -> tune/: a sweep over fields of the configuration; each trial is a `train`, shorter."""
 
 import itertools
-import json
-import random
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
-from ray.tune import RunConfig, TuneConfig, Tuner
+from ray.tune import Callback, RunConfig, TuneConfig, Tuner
 from ray.tune.logger import TBXLoggerCallback
+from ray.tune.schedulers import FIFOScheduler
 
-from m3l import storage
+from m3l import storage, sweep
 from m3l.config import Config, ConfigError, override
+from m3l.report.sweep import build_page
+from m3l.sweep import OBJECTIVE, Point
+from pipelines import retrieve, train_retriever
+from pipelines.search import Halving, Optuna, name_of
 from pipelines.session import connect
 from pipelines.stage import claim, console
-from pipelines.train import fit
+from pipelines.trial import Trial, records, retrieved, settings
 
 DRIVER_CPUS = 0.1  # a trial's driver only waits for its workers
-OBJECTIVE = "objective"
+READER_CPUS = 0.5  # what reads a trial's rows
 
 
 def main(config: Config) -> list[dict[str, Any]]:
-    """Run the trials; write trials.json, best.yaml (a preset that `m3l train` takes) and TensorBoard events."""
+    """Run the trials; write trials.json, index.html, best.yaml (a preset that `m3l train` takes), TensorBoard events.
+
+    A sweep that was cut off goes on: what has ended is not run again, and what was begun goes on from its checkpoints.
+    """
     folder = config.paths.of("tune")
-    claim(
-        folder,
-        {
-            "seed": config.seed,
-            "tune": config.tune.model_dump(mode="json"),
-            "train": config.train.model_dump(mode="json"),
-        },
-    )
+    made = config.model_dump(mode="json")
+    claim(folder, {part: made[part] for part in ("seed", "tasks", "tune", "train", "model", "retriever")})
     known = storage.read_json(f"{folder}/trials.json")
     if known:
         console.print(f"[bold]tune[/]: done before -> {folder}")
@@ -40,82 +40,103 @@ def main(config: Config) -> list[dict[str, Any]]:
         raise ConfigError(
             f"tune: {config.paths.of('posts')} has no posts of the split 'validation' to compare trials on"
         )
-    chosen = draw_trials(config)
-    foreign = [field for field in config.tune.space if field.split(".")[0] not in {"train", "model"}]
-    if foreign:
-        raise ConfigError(f"tune.space: {foreign[0]} changes nothing in a trial, which reads context/ as it is")
-    for params in chosen:  # a mistyped field ends here, before any work
-        override(config, params)
+    chosen = sweep.space(config)
+    points = sweep.points(config, chosen)
     connect(config.ray)
     at_once = _at_once(config)
-    console.print(f"[bold]tune[/]: {len(chosen)} trials of {', '.join(config.tune.space)}, {at_once} at a time")
-    results = Tuner(
-        tune.with_resources(_trial, {"CPU": DRIVER_CPUS}),
-        param_space={"params": tune.grid_search([json.dumps(p) for p in chosen]), "config": config.to_yaml()},
-        tune_config=TuneConfig(metric=OBJECTIVE, mode="min", max_concurrent_trials=at_once),
-        run_config=RunConfig(
-            name="sweep",
-            storage_path=folder if "://" in folder else str(Path(folder).absolute()),
-            callbacks=[TBXLoggerCallback()],
-            verbose=0,
-        ),
-    ).fit()
-    trials = [_told(result) for result in results]
-    trials.sort(key=lambda t: (t["objective"] is None, t["objective"]))
-    if trials[0]["objective"] is None:
-        raise ConfigError(f"tune: every trial failed, the first with: {trials[0]['error']}")
-    best = override(config, trials[0]["params"])
-    storage.write_text(f"{folder}/best.yaml", best.to_yaml())
-    storage.write_json(f"{folder}/trials.json", trials)
+    count = config.tune.trials if config.tune.search == "optuna" else len(points)
+    seeds = f", {config.tune.seeds} seeds each" if config.tune.seeds > 1 else ""
+    console.print(f"[bold]tune[/]: {count} trials of {', '.join(chosen)}, {at_once} at a time{seeds}")
+    _retrieve(config, sweep.retrievers(config, chosen, points))
+    failure = _run(config, chosen, points, count, at_once)
+    trials = sweep.ranked([sweep.told(record) for record in records(config)])
+    if not trials or trials[0]["end"] != "finished" or trials[0][OBJECTIVE] is None:
+        raise ConfigError(f"tune: every trial failed, the first with: {failure}")
+    best = trials[0]["params"]
+    preset = override(config, {**retrieved(config, best, config.seed), **best})
+    storage.write_text(f"{folder}/best.yaml", preset.to_yaml())
+    build_page(trials, points[0], folder)
+    storage.write_json(f"{folder}/trials.json", trials)  # last: its presence says that the sweep is done
     for trial in trials:
-        console.print(f"  {trial['objective'] or float('nan'):.4f}  {trial['params']}", highlight=False)
-    console.print(f"[bold]tune[/]: best -> {folder}/best.yaml; curves: tensorboard --logdir {folder}/sweep")
+        console.print(f"  {_line(trial)}", highlight=False)
+    console.print(
+        f"[bold]tune[/]: {folder}/index.html; best -> {folder}/best.yaml; curves: tensorboard --logdir {folder}/sweep"
+    )
     return trials
 
 
-def draw_trials(config: Config) -> list[dict[str, Any]]:
-    """The parameters of each trial: the whole grid, or `trials` of its points drawn from the seed."""
-    names = list(config.tune.space)
-    grid = [dict(zip(names, values, strict=True)) for values in itertools.product(*config.tune.space.values())]
-    if config.tune.search == "grid" or len(grid) <= config.tune.trials:
-        return grid
-    return random.Random(config.seed).sample(grid, config.tune.trials)
+def _run(config: Config, chosen: sweep.Space, points: list[Point], count: int, at_once: int) -> str | None:
+    """The trials that are left, through Ray Tune; each keeps its own record. Returns the first failure's line."""
+    scheduler = Halving(config, records(config)) if config.tune.scheduler == "asha" else FIFOScheduler()
+    before = records(config)
+    ended = [record["point"] for record in before if record["end"]]
+    left = [point for point in points if point not in ended]
+    search: dict[str, Any] = {}
+    if config.tune.search == "optuna":
+        search = {"search_alg": Optuna(config, chosen, points, before), "num_samples": max(0, count - len(ended))}
+    if not left and not search.get("num_samples"):
+        return None
+    if ended:
+        console.print(f"[bold]tune[/]: {len(ended)} trials ended before", highlight=False)
+    folder = config.paths.of("tune")
+    results = Tuner(
+        tune.with_resources(tune.with_parameters(Trial, base=config.to_yaml()), {"CPU": DRIVER_CPUS}),
+        param_space={} if search else {"point": tune.grid_search(left)},
+        tune_config=TuneConfig(
+            max_concurrent_trials=at_once,
+            scheduler=scheduler,
+            trial_dirname_creator=name_of,
+            **search,
+        ),
+        run_config=RunConfig(
+            name="sweep",
+            storage_path=folder if "://" in folder else str(Path(folder).absolute()),
+            callbacks=[TBXLoggerCallback(), Shown()],
+            verbose=0,
+        ),
+    ).fit()
+    return str(results.errors[0]).strip().split("\n")[-1] if results.errors else None
 
 
-def _trial(space: dict[str, Any]) -> None:
-    from m3l.config import parse
+class Shown(Callback):
+    """A line for each trial that has ended."""
 
-    base = parse(space["config"])
-    params = json.loads(space["params"])
-    quick = {
-        "train.workers": base.tune.trial_workers,
-        "train.epochs": base.tune.epochs,
-        "train.warmup_epochs": min(base.train.warmup_epochs, base.tune.epochs),
-    }
-    folder = f"{base.paths.of('tune')}/trials/{tune.get_context().get_trial_id()}"
-    metrics = fit(override(base, {**quick, **params}), folder, base.tune.posts, "trial")
-    told = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
-    # Both heads count alike, whatever weights a trial trains with.
-    tune.report({**told, OBJECTIVE: metrics["validation_nll"] + metrics["validation_mse"]})
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        heard = trial.last_result or {}
+        note = "" if "end" in heard else f", behind after {heard.get('evaluation')} evaluations"
+        told = f"{heard.get(OBJECTIVE, float('nan')):.4f}  {trial.config['point']}{note}"
+        console.print(f"  tune: {told}", highlight=False)
 
 
-def _told(result: Any) -> dict[str, Any]:
-    metrics = result.metrics or {}
-    return {
-        "params": json.loads(metrics["config"]["params"]) if "config" in metrics else {},
-        "objective": metrics.get(OBJECTIVE),
-        "metrics": {k: v for k, v in metrics.items() if k.startswith("validation")},
-        "error": str(result.error).strip().split("\n")[-1] if result.error else None,
-    }
+def _retrieve(config: Config, wanted: list[Point]) -> None:
+    """A retriever for each of these settings and each seed, and what it keeps of all media: by the same verbs."""
+    if wanted:
+        console.print(f"[bold]tune[/]: {len(wanted) * config.tune.seeds} retrievers are trained first")
+    for own, seed in itertools.product(wanted, range(config.seed, config.seed + config.tune.seeds)):
+        train_retriever.main(settings(config, own, seed))
+        retrieve.main(settings(config, own, seed))
 
 
 def _at_once(config: Config) -> int:
     """Trials that fit the cluster together; ConfigError if not even one does."""
-    cpus = ray.cluster_resources().get("CPU", 0)
-    need = DRIVER_CPUS + config.tune.trial_workers * config.ray.model_cpus + 0.5  # 0.5: a trial's reader
-    if need > cpus:
-        raise ConfigError(f"tune.trial_workers: a trial needs {need} CPUs, the cluster has {cpus}")
-    return max(1, int(cpus // need))
+    workers, there = config.tune.trial_workers, ray.cluster_resources()
+    needs = {
+        "CPU": DRIVER_CPUS + workers * config.ray.model_cpus + READER_CPUS,
+        "GPU": workers * config.ray.model_gpus,
+    }
+    for kind, need in needs.items():
+        if need > there.get(kind, 0):
+            raise ConfigError(
+                f"tune.trial_workers: a trial needs {need:g} {kind}s, the cluster has {there.get(kind, 0):g}"
+            )
+    return min(int(there[kind] // need) for kind, need in needs.items() if need)
+
+
+def _line(trial: dict[str, Any]) -> str:
+    objective = float("nan") if trial[OBJECTIVE] is None else trial[OBJECTIVE]
+    spread = "" if trial["sd"] is None else f" +- {trial['sd']:.4f}"
+    note = "" if trial["end"] == "finished" else f"  ({trial['error'] or trial['end']})"
+    return f"{objective:.4f}{spread}  {trial['params']}{note}"
 
 
 if __name__ == "__main__":

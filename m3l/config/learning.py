@@ -1,8 +1,8 @@
 """Settings of the model, its tasks, its training and the sweep."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from m3l.config.base import Section
 
@@ -113,12 +113,35 @@ class TrainConfig(Section):
         return self
 
 
-class TuneConfig(Section):
-    """A sweep: dotted field -> values to try."""
+class Range(Section):
+    """Any number between two; `log`: as many tenths as tens."""
 
-    space: dict[str, list[Any]] = Field(default={"train.cut": [35.0, 50.0, 65.0], "train.mse_weight": [0.5, 1.0, 2.0]})
-    trials: int = Field(4, ge=1)
-    search: Literal["grid", "random"] = "random"
+    low: float
+    high: float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _rises(self) -> "Range":
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise ValueError(f"low {self.low} and high {self.high}: a range rises, with log from above 0")
+        return self
+
+
+def _sort(given: Any) -> str:
+    return "range" if isinstance(given, dict | Range) else "list"
+
+
+Values = Annotated[Annotated[list[Any], Tag("list")] | Annotated[Range, Tag("range")], Discriminator(_sort)]
+
+
+class TuneConfig(Section):
+    """A sweep: each trial is a `train`, shorter, with other values of some fields."""
+
+    space: dict[str, Values] = Field(default={})  # dotted field -> what to try; empty: see m3l/sweep.py
+    search: Literal["grid", "random", "optuna"] = "random"
+    trials: int = Field(8, ge=1)  # of random and optuna; the configuration as it stands is the first
+    seeds: int = Field(1, ge=1)  # from `seed` on: each trial trains with every one, and counts by its mean
+    scheduler: Literal["asha", "none"] = "asha"  # asha: a trial that falls behind the others ends early
     trial_workers: int = Field(1, ge=1)
     epochs: int = Field(1, ge=1)
     posts: int | None = None  # of the training split, for a quick sweep

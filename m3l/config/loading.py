@@ -1,5 +1,6 @@
 """From a preset or a file, and dotted overrides, to the tree of settings; a mistake is one line."""
 
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args
@@ -88,6 +89,13 @@ def _explain(error: Any) -> str:
         return str(error["msg"])
     section: Any = Config
     for part in error["loc"][:-1]:
-        kind = section.model_fields[part].annotation if isinstance(part, str) else section
-        section = next(k for k in (kind, *get_args(kind)) if hasattr(k, "model_fields"))  # also `X | None`, `tuple[X]`
+        if part in section.model_fields:  # else a place in a tuple or a mapping, or which kind of several
+            section = next(k for k in _kinds(section.model_fields[part].annotation) if hasattr(k, "model_fields"))
     return f"no such field; known here: {', '.join(section.model_fields)}"
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    """What an annotation is made of: `X | None`, `tuple[X]`, `dict[str, X]`."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _kinds(part)

@@ -67,10 +67,11 @@ class Shown(Record):
 
 
 class Trial(Record):
-    """One trial of a sweep: dotted field -> value, and what it scored."""
+    """One trial of a sweep: dotted field -> value, what it scored, and the standard deviation over its seeds."""
 
     params: dict[str, Any]
     objective: float | None = None
+    sd: float | None = None
 
 
 class Evaluation(Record):

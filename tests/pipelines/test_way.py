@@ -34,6 +34,7 @@ QUICK = [
     "compare.weights=[[0.1, 0.9], [1, 0]]",
     "tune.posts=16",
     "tune.trials=2",
+    "tune.search=optuna",
     "evaluate.bootstrap=20",
     "evaluate.max_new_tokens=8",
     "evaluate.why=6",
