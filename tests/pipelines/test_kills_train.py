@@ -37,6 +37,10 @@ class Control:
         """The pids of the ranks that have begun a step last."""
         return {rank: pid for begun, rank, pid in self.begun() if begun == step}
 
+    def gone(self, step: int) -> bool:
+        """Whether the processes of those ranks have ended."""
+        return not any(map(psutil.pid_exists, self.ranks(step).values()))
+
 
 def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
@@ -56,9 +60,11 @@ def test_train_survives_kills_of_worker_controller_and_driver(
     with running(*command) as program:
         wait_for(lambda: len(control.ranks(worker)) == RANKS, program)
         psutil.Process(control.ranks(worker)[chance.randrange(RANKS)]).kill()
+        wait_for(lambda: control.gone(worker), program)
         control.hold_from(controller)
         wait_for(lambda: len(control.ranks(controller)) == RANKS, program)
         actor("TrainController", program).kill()
+        wait_for(lambda: control.gone(controller), program)
         control.hold_from(driver)
         wait_for(lambda: len(control.ranks(driver)) == RANKS, program)
         kill(program)
