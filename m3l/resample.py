@@ -22,7 +22,9 @@ class Draws:
 
     def __init__(self, posts: int, rounds: int, seed: int):
         self.times: UInt8[np.ndarray, "round post"] = np.ones((rounds + 1, posts), np.uint8)
-        self.times[1:] = np.random.default_rng(seed).poisson(1, (rounds, posts))
+        rng = np.random.default_rng(seed)
+        for times in self.times[1:]:  # one at a time: as numbers of 8 bytes they are many
+            times[:] = rng.poisson(1, posts)
 
     def sums(self, values: Column) -> Rounds:
         """The sum over the posts, in each round."""
