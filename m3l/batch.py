@@ -12,6 +12,7 @@ from torch import Tensor
 
 from m3l.config import ModelConfig, TaskConfig
 from m3l.masking import TokenMask
+from m3l.numbers import numbers
 from m3l.prompts import answer, metadata, neutral, pieces
 from m3l.records import ContextFrame, Example
 
@@ -107,7 +108,7 @@ class Collator:
         if task.head == "likes":
             likes = np.array([example.post.likes for example in examples], np.float64)
             target = torch.from_numpy(self.scale.standardise(likes)).float()
-            return {**self.prompts(examples, task, masking=masking), "likes": target}
+            return {**self.prompts(examples, task, masking=masking), **self.history(examples), "likes": target}
         answers = self.answers(examples, task)
         if not causal:
             labels, _ = _pad(answers, IGNORED, left=False)
@@ -117,6 +118,13 @@ class Collator:
         for row, told in zip(labels, answers, strict=True):
             row[-len(told) :] = torch.tensor(told)
         return {**batch, "labels": labels}
+
+    def history(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """What the likes head reads beside the prompt; empty for a model without a history."""
+        if not self.config.history:
+            return {}
+        known = [numbers(example.post, self.scale.mean, self.scale.std) for example in examples]
+        return {"history": torch.tensor(known)}
 
     def answers(self, examples: Sequence[Example], task: TaskConfig) -> list[list[int]]:
         """The tokens that each example's masked field shall be told with, up to the end token."""

@@ -15,12 +15,14 @@ from m3l.batch import LikesScale
 from m3l.card import card
 from m3l.config import Config, ConfigError, parse
 from m3l.conformal import Intervals
+from m3l.history import Memory
 from m3l.model.build import build_model, is_local
 from m3l.model.modeling import M3L
 from m3l.pickles import pickles
 from m3l.retriever.clip import Retriever
 
 WEIGHTS, CONFIG, FACTS, CARD = "model.safetensors", "config.yaml", "bundle.json", "MODEL_CARD.md"
+HISTORY = "history"  # the timelines of the accounts that it knows
 ARCHITECTURE = "architecture"  # the checkpoint's own configuration, where the bundle does without the checkpoint
 
 
@@ -32,9 +34,10 @@ class Bundle:
     model: M3L
     processor: Any
     scale: LikesScale
-    retriever: Retriever | None  # None: whoever asks has chosen the frames already
+    retriever: Retriever | None  # None of a model that reads no media, or for whoever has chosen the frames already
     intervals: Intervals
     accounts: frozenset[str]  # the usernames of the training rows
+    memory: Memory | None = None  # of a model that reads histories
 
 
 def save(folder: Path, config: Config, model: M3L, processor: Any, scale: LikesScale, facts: dict[str, Any]) -> None:
@@ -71,12 +74,13 @@ def load(folder: str) -> Bundle:
         processor = InstructBlipProcessor.from_pretrained(local / "processor")
         architecture = local / ARCHITECTURE if (local / ARCHITECTURE).is_dir() else None
         model = build_model(config.model, processor, config.seed, architecture)
-        retriever = Retriever.load(local / "retriever")
+        retriever = Retriever.load(local / "retriever") if config.model.media else None
         partial = config.model.checkpoint is not None and architecture is None
         _fill(model, load_file(local / WEIGHTS), partial=partial, folder=folder)
     scale = LikesScale(**facts["scale"])
-    intervals = Intervals.model_validate(facts["intervals"])
-    return Bundle(config, model.eval(), processor, scale, retriever, intervals, frozenset(facts["accounts"]))
+    intervals, accounts = Intervals.model_validate(facts["intervals"]), frozenset(facts["accounts"])
+    memory = Memory(f"{folder}/{HISTORY}", config.history) if config.model.history else None
+    return Bundle(config, model.eval(), processor, scale, retriever, intervals, accounts, memory)
 
 
 def _fill(model: M3L, weights: dict[str, Any], *, partial: bool, folder: str) -> None:

@@ -34,4 +34,4 @@ def _residuals(simulator: Simulator, examples: Sequence[Example]) -> Residuals:
 
 
 def _hidden(example: Example) -> Example:
-    return example.model_copy(update={"post": nameless(example.post)})
+    return example.model_copy(update={"post": nameless(example.post).model_copy(update={"history": None})})

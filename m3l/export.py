@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 from m3l import storage
 from m3l.config import ConfigError
 
-COLUMNS = ("id", "likes", "likes_low", "likes_high", "caption", "error")
-SCHEMA = pa.schema([(name, pa.float64() if name.startswith("likes") else pa.string()) for name in COLUMNS])
+COLUMNS = ("id", "likes", "likes_low", "likes_high", "caption", "cold_account", "error")
+TYPES = {"likes": pa.float64(), "likes_low": pa.float64(), "likes_high": pa.float64(), "cold_account": pa.bool_()}
+SCHEMA = pa.schema([(name, TYPES.get(name, pa.string())) for name in COLUMNS])
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a cell that starts so
 
 

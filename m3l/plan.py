@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from m3l.config import Config, ConfigError, ModelConfig
-from m3l.model.build import prepared, untied
+from m3l.model.build import own_parts, prepared, untied
 from m3l.model.modeling import M3L, M3LConfig
 from m3l.model.published import TEXTS, published
 from m3l.plan_cost import Cost, costs, layers
@@ -16,7 +16,7 @@ from m3l.plan_cost import Cost, costs, layers
 PEAK_TFLOPS = {"a100": 312, "l40s": 362, "h100": 989, "h200": 989, "b200": 2250}  # dense bf16, by the makers' sheets
 TRAINED_BYTES = 4 + 4 + 8  # of a parameter that trains: float32 itself, its gradient, AdamW's two moments
 BUCKET_BYTES = 4  # DDP reduces gradients in buffers of their size
-PARTS = ("vision_model", "qformer", "tformer", "language_projection", "language_model", "likes_head")
+PARTS = ("vision_model", "qformer", "tformer", "language_projection", "language_model", "likes_head", "history_head")
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def plan(config: Config) -> Plan:
 
 def _architecture(config: ModelConfig) -> M3LConfig:
     name = config.checkpoint
-    own = {"tformer_layers": config.tformer_layers, "head_hidden": config.head_hidden}
+    own = own_parts(config)
     if name in TEXTS:
         return published(name, **own)
     if name and Path(name).is_dir():
@@ -110,6 +110,8 @@ def _architecture(config: ModelConfig) -> M3LConfig:
 
 def _parts(model: M3L) -> Iterator[Part]:
     for name in PARTS:
+        if not hasattr(model, name):
+            continue
         module = model.get_submodule(name)
         held = list(module.named_parameters())
         if name == "qformer":

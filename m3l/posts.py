@@ -97,9 +97,9 @@ def _post(row: Row, config: IngestConfig, seed: int) -> Post:
     likes, split = _likes(cells), _text(cells, "split").strip()
     if split and split not in get_args(Split):
         raise ValueError(f"bad split: {short(split)}")
-    if not split and caption and likes is not None:  # without either of them a post can train nothing
-        split = _draw(post_id, config, seed)
     posted_at = _date(cells)
+    if not split and likes is not None:  # without them a post can train nothing
+        split = _draw(post_id, posted_at, config, seed)
     try:
         media = () if _absent(cells.get("media")) else read_media(cells["media"], config.video_height)
     except ValueError as error:
@@ -184,8 +184,10 @@ def _date(cells: Row) -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
-def _draw(post_id: str, config: IngestConfig, seed: int) -> Split:
-    """The split that a seed gives to an id, the same in every run and in every order of the rows."""
+def _draw(post_id: str, posted_at: datetime, config: IngestConfig, seed: int) -> Split:
+    """The split of a moment, or that a seed gives to an id: the same in every run and in every order of the rows."""
+    if config.time_cut and posted_at >= config.time_cut.replace(tzinfo=config.time_cut.tzinfo or UTC):
+        return "test_time"
     share = _hash(f"{seed}:{post_id}") / 2**64
     if share < config.test_share:
         return "test_random"

@@ -5,10 +5,17 @@ from collections.abc import Collection, Sequence
 from datetime import timedelta
 
 from m3l.config import TaskConfig
+from m3l.history import told
 from m3l.records import Post
 
 MASK = "[MASK]"
-OPTIONAL = {"username": "", "company": None, "caption": None, "likes": None}  # fields by what stands for unknown
+OPTIONAL = {
+    "username": "",
+    "company": None,
+    "caption": None,
+    "likes": None,
+    "history": None,
+}  # fields by what stands for unknown
 
 # Written so in a user's text these would act as tokens; a space inside makes them plain words.
 _SPECIAL = re.compile(r"\[(?=(?:MASK|PAD|CLS|SEP|UNK|DEC)\])|<(?=/?s>|unk>|pad>|image>|extra_id_|\|)", re.IGNORECASE)
@@ -25,6 +32,7 @@ def fields(post: Post, hidden: tuple[str, ...] = ()) -> dict[str, str]:
         "time": f"{post.posted_at:%H:%M:%S}",
         "caption": post.caption,
         "likes": None if post.likes is None else str(post.likes),
+        "history": told(post.history),
     }
     return {name: escape(value) for name, value in values.items() if value and name not in hidden}
 
@@ -51,8 +59,8 @@ def pieces(task: TaskConfig, post: Post) -> list[tuple[str, bool]]:
 
 
 def metadata(task: TaskConfig, post: Post) -> str:
-    """The visible fields without the template's instructions: what the retriever is asked with."""
-    return _filled(task.template, fields(post, task.hidden))
+    """The visible fields of the post itself without the template's instructions: what the retriever is asked with."""
+    return _filled(task.template, fields(post, (*task.hidden, "history")))
 
 
 def without(post: Post, names: Collection[str]) -> Post:
@@ -82,7 +90,7 @@ def answer(task: TaskConfig, post: Post) -> str:
 def neutral(template: str, tasks: Sequence[TaskConfig], post: Post) -> str:
     """The text that a shared Q-Former reads: no caption, no likes, nor what one of the tasks masks."""
     masked = [field for task in tasks for field in task.hidden]
-    return _filled(template, fields(post, ("caption", "likes", *masked)))
+    return _filled(template, fields(post, ("caption", "likes", "history", *masked)))
 
 
 def _filled(template: str, values: dict[str, str]) -> str:

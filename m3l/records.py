@@ -30,8 +30,43 @@ class Media(Record):
         return media_id(self.url)
 
 
+class Prior(Record):
+    """Statistics of an account's log1p(likes) over posts that are not at hand, all of them from before `until`."""
+
+    until: datetime
+    mean: float
+    median: float
+    low: float
+    high: float
+
+
+class History(Record):
+    """What was known of an account before a moment, in log1p(likes): of its earlier posts alone (m3l/history.py)."""
+
+    posts: int = 0
+    mean: float | None = None
+    median: float | None = None  # of all, of the last 20, of the last 5
+    median_20: float | None = None
+    median_5: float | None = None
+    last: float | None = None
+    spread: float | None = None  # the standard deviation; None of one post
+    days_since: float | None = None  # since the last one
+    captions: tuple[str, ...] = ()  # of the last ones, the latest first, cut
+    prior: Prior | None = None
+
+    @property
+    def cold(self) -> bool:
+        """Nothing is known of the account."""
+        return not self.posts and self.prior is None
+
+    @property
+    def level(self) -> float | None:
+        """About what a post of the account gets: the median of its last 20, else of its prior."""
+        return self.median_20 if self.posts else self.prior.median if self.prior else None
+
+
 class Post(Record):
-    """A post; `likes` or `caption` is None where it is what the model shall tell."""
+    """A post; `likes` or `caption` is None where the model shall tell it, `history` where none was looked up."""
 
     post_id: str
     username: str
@@ -41,6 +76,7 @@ class Post(Record):
     likes: int | None = None
     media: tuple[Media, ...] = ()
     split: Split | None = None
+    history: History | None = None
 
 
 class KeyFrame(Record):
@@ -119,6 +155,7 @@ class Prediction(Record):
     intervals: tuple[Interval, ...] = ()
     caption: str | None = None
     frames: tuple[ReadFrame, ...] = ()
+    cold_account: bool | None = None  # nothing was known of the account: neither likes nor, without a history, its name
     error: str | None = None
 
 
@@ -150,6 +187,19 @@ _CONTEXT_FRAME = pa.struct(
 _INTERVAL = pa.struct([("level", pa.int32()), ("low", pa.float64()), ("high", pa.float64())])
 _READ_FRAME = pa.struct([("media_id", pa.string()), ("time_s", pa.float64()), ("score", pa.float32())])
 
+_PRIOR = pa.struct(
+    [("until", pa.timestamp("ms", tz="UTC")), *((n, pa.float64()) for n in ("mean", "median", "low", "high"))]
+)
+_LEVELS = ("mean", "median", "median_20", "median_5", "last", "spread", "days_since")
+_HISTORY = pa.struct(
+    [
+        ("posts", pa.int64()),
+        *((name, pa.float64()) for name in _LEVELS),
+        ("captions", pa.list_(pa.string())),
+        ("prior", _PRIOR),
+    ]
+)
+
 POSTS = pa.schema(
     [
         pa.field("post_id", pa.string(), nullable=False),
@@ -164,6 +214,16 @@ POSTS = pa.schema(
 )
 MEDIA = pa.schema([pa.field("media_id", pa.string(), nullable=False), *_MEDIA])
 REJECTED = pa.schema([("row", pa.int64()), ("id", pa.string()), ("reason", pa.string()), ("raw", pa.string())])
+HISTORY = pa.schema([pa.field("post_id", pa.string(), nullable=False), ("history", _HISTORY)])
+TIMELINES = pa.schema(  # of each account the posts whose likes are known, in time order, and its prior
+    [
+        pa.field("username", pa.string(), nullable=False),
+        ("posted_at", pa.list_(pa.timestamp("ms", tz="UTC"))),
+        ("likes", pa.list_(pa.int64())),
+        ("captions", pa.list_(pa.string())),
+        ("prior", _PRIOR),
+    ]
+)
 KEYFRAMES = pa.schema(
     [
         pa.field("media_id", pa.string(), nullable=False),
@@ -198,6 +258,7 @@ PREDICTIONS = pa.schema(
         ("intervals", pa.list_(_INTERVAL)),
         ("caption", pa.string()),
         ("frames", pa.list_(_READ_FRAME)),
+        ("cold_account", pa.bool_()),
         ("error", pa.string()),
     ]
 )

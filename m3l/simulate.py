@@ -42,6 +42,7 @@ class Simulator:
         self.config, self.model = made.config, made.model.to(self.device)
         self.retriever = made.retriever and made.retriever.to(self.device).frozen()
         self.scale, self.intervals, self.accounts = made.scale, made.intervals, made.accounts
+        self.memory = made.memory
         self.collator = Collator(made.processor, made.config.model, made.scale)
         self.tokenizer = made.processor.tokenizer
 
@@ -50,36 +51,50 @@ class Simulator:
         """The Simulator of a bundle's folder, local or `s3://`; ConfigError if it is none."""
         return cls(bundle.load(folder), device)
 
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """What it can tell: "likes", "caption" or both."""
+        return tuple(head for head in ("likes", "caption") if any(task.head == head for task in self.config.tasks))
+
+    def is_cold(self, post: Post) -> bool:
+        """Whether nothing is known of the post's account: neither its history nor, without one, its name."""
+        return post.username not in self.accounts if post.history is None else post.history.cold
+
     def task(self, head: str) -> TaskConfig:
         """The first task of that head: "likes" or "caption"."""
         return next(task for task in self.config.tasks if task.head == head)
-
-    def is_cold(self, post: Post) -> bool:
-        """Whether the post's account has no post among those of the training."""
-        return post.username not in self.accounts
 
     def simulate(
         self,
         posts: Sequence[Post],
         media: Sequence[Sequence[MediaFrames]],
-        heads: Sequence[str] = ("likes", "caption"),
+        heads: Sequence[str] | None = None,
     ) -> list[Prediction]:
         """One prediction per post, in order: retrieval, then each head's task.
 
         `media` are the key frames of each post's files. A post without readable media is answered from its
         metadata, and its `error` says why.
         """
-        assert self.retriever is not None, "a bundle without a retriever answers examples, not posts"
-        found = contexts(self.retriever, self.config.tasks, posts, media, self.config.retriever)
+        heads = heads or self.heads
+        if self.memory:
+            posts = [self.memory.recall(post) for post in posts]
+        found = self._contexts(posts, media)
         read = {
             h: [Example(post=p, context=c[self.task(h).name]) for p, c in zip(posts, found, strict=True)] for h in heads
         }
         likes = self.likes(read["likes"]) if "likes" in heads else [None] * len(posts)
         captions = self.captions(read["caption"]) if "caption" in heads else [None] * len(posts)
         return [
-            _prediction(example.post, example.context, told, caption)
+            _prediction(example.post, example.context, told, caption, self.is_cold(example.post))
             for example, told, caption in zip(read[heads[0]], likes, captions, strict=True)
         ]
+
+    def _contexts(self, posts: Sequence[Post], media: Sequence[Sequence[MediaFrames]]) -> Sequence[dict[str, Context]]:
+        tasks = self.config.tasks
+        if not self.config.model.media:
+            return [{task.name: Context(post_id=post.post_id, task=task.name) for task in tasks} for post in posts]
+        assert self.retriever is not None, "a bundle without a retriever answers examples, not posts"
+        return contexts(self.retriever, tasks, posts, media, self.config.retriever)
 
     def likes(self, examples: Sequence[Example]) -> list[LikesTold]:
         """The likes told of each example: the median, with the intervals that the bundle was calibrated to."""
@@ -96,9 +111,9 @@ class Simulator:
         """log(1 + likes) told of each example; `visual` as `see` gives it, where it is known."""
         if not examples:
             return np.zeros(0)
-        task = self.task("likes")
+        task, read = self.task("likes"), self.as_trained(examples)
         visual = self.see(examples, task) if visual is None else visual
-        batch = self.here(self.collator.prompts(self.as_trained(examples), task))
+        batch = self.here(self.collator.prompts(read, task) | self.collator.history(read))
         told = self.model(**batch, visual=visual, tell_likes=True).likes.double().cpu().numpy()
         return told * self.scale.std + self.scale.mean
 
@@ -148,7 +163,9 @@ class Simulator:
         """The examples as training knew them: where new accounts are hidden, without names that it never saw."""
         hides = self.config.model.new_accounts == "hide"
         return [
-            e.model_copy(update={"post": without(e.post, ["username"])}) if hides and self.is_cold(e.post) else e
+            e.model_copy(update={"post": without(e.post, ["username"])})
+            if hides and e.post.username not in self.accounts
+            else e
             for e in examples
         ]
 
@@ -169,7 +186,7 @@ def _likes(log1p: float) -> float:
     return float(np.expm1(max(log1p, 0.0)))
 
 
-def _prediction(post: Post, context: Context, likes: LikesTold | None, caption: str | None) -> Prediction:
+def _prediction(post: Post, context: Context, likes: LikesTold | None, caption: str | None, cold: bool) -> Prediction:
     low, high = likes.range if likes else (None, None)
     return Prediction(
         post_id=post.post_id,
@@ -178,6 +195,7 @@ def _prediction(post: Post, context: Context, likes: LikesTold | None, caption: 
         likes_high=high,
         intervals=likes.intervals if likes else (),
         caption=caption,
+        cold_account=cold,
         frames=tuple(ReadFrame.model_validate(frame.model_dump()) for frame in context.frames),
         error=context.error,
     )

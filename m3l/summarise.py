@@ -96,6 +96,8 @@ def _likes(numbers: Numbers, draws: Draws) -> Figures:
 def _captions(numbers: Numbers, draws: Draws) -> Figures:
     made: Figures = {}
     for who, columns in _by_who(numbers, "captions").items():
+        if np.isnan(columns["rouge_l"]).all():  # of a model that tells likes alone
+            continue
         rounds = {metric: draws.mean(columns[name]) for metric, name in TOLD.items() if name in columns}
         rounds |= each_round(bleu, {name: draws.sums(columns[name]) for name in BLEU_SUMS})
         if "nll" in columns:
@@ -136,7 +138,7 @@ def _by_who(numbers: Numbers, kind: str) -> dict[str, dict[str, Column]]:
 def _by_model(captions: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """The model's figures by their names, where shuffled media matter beside them; the others' under `beside`."""
     model = {metric: by.get("model") for metric, by in captions.items()}
-    model["subject_named"] = {who: captions["subject_named"].get(who) for who in ("model", "shuffled_media")}
+    model["subject_named"] = {who: captions.get("subject_named", {}).get(who) for who in ("model", "shuffled_media")}
     others = {who for by in captions.values() for who in by if who != "model"}
     beside = {who: {metric: by[who] for metric, by in captions.items() if who in by} for who in sorted(others)}
     return model | {"beside": beside}

@@ -10,12 +10,17 @@ from m3l import storage
 from m3l.config import Config
 from m3l.records import Post, to_table
 from m3l.wording import WORDING, Documents, wording
+from pipelines.examples import with_histories
 from pipelines.heldout import NEEDED, held_out
 
 CHUNK_ROWS = 4096
 LIKES = ("mean", "account_mean", "account_median", "trees_metadata")
+PAST = ("account_recent", "trees_history")  # of posts whose histories are known
 CAPTIONS = ("nearest_post", "constant")
-NUMBERS = (*(f"likes.{who}" for who in LIKES), *(f"captions.{who}.{name}" for who in CAPTIONS for name in WORDING))
+NUMBERS = (
+    *(f"likes.{who}" for who in (*LIKES, *PAST)),
+    *(f"captions.{who}.{name}" for who in CAPTIONS for name in WORDING),
+)
 BASELINES = pa.schema(
     [
         pa.field("post_id", pa.string(), nullable=False),
@@ -30,10 +35,10 @@ def tell_baselines(config: Config, folder: str, documents: Documents) -> int:
 
     One worker holds the training rows while it fits; the held-out ones pass through in chunks.
     """
-    from m3l import baselines  # here, so that only the worker waits for it
+    from m3l import baselines, history_trees  # here, so that only the worker waits for it
 
-    posts = storage.read_rows(config.paths.of("posts"), batch_rows=CHUNK_ROWS)
-    train = [Post.model_validate(row) for row in posts if row["split"] == "train"]
+    known = storage.read_rows(config.paths.of("posts"), batch_rows=CHUNK_ROWS)
+    train = [Post.model_validate(row) for row in known if row["split"] == "train"]
     if storage.count_rows(folder) == sum(1 for _ in held_out(config, NEEDED)):
         return len(train)
     likes: dict[str, Any] = {
@@ -43,9 +48,13 @@ def tell_baselines(config: Config, folder: str, documents: Documents) -> int:
         "trees_metadata": baselines.MetadataTrees(),
     }
     captions: dict[str, Any] = {"nearest_post": baselines.NearestCaption(), "constant": baselines.ConstantCaption()}
+    if past := storage.parts(config.paths.of("history")) and config.paths.of("history"):
+        likes |= {"account_recent": history_trees.AccountRecent(), "trees_history": history_trees.HistoryTrees()}
+        train = with_histories(train, past)
     told_likes = {who: baseline.fit(train) for who, baseline in likes.items()}
     told_captions = {who: baseline.fit(train) for who, baseline in captions.items()}
-    for chunk in _chunks(held_out(config)):
+    for posts in _chunks(held_out(config)):
+        chunk = with_histories(posts, past) if past else posts
         rows: list[dict[str, Any]] = [{"post_id": post.post_id} for post in chunk]
         for who, baseline in told_likes.items():
             for row, value in zip(rows, baseline.predict(chunk).tolist(), strict=True):

@@ -9,7 +9,7 @@ from m3l.calibrate import calibrate
 from m3l.conformal import Intervals
 from m3l.records import Example
 from m3l.simulate import Simulator
-from pipelines.examples import load_examples, post_ids, rows
+from pipelines.examples import history_of, load_examples, post_ids, rows
 
 MOST = 2000  # posts: more would make the intervals little better
 AT_ONCE = 32
@@ -25,7 +25,7 @@ def calibrated(made: Bundle, device: torch.device | None = None) -> Intervals:
 
     def read() -> Iterator[list[Example]]:
         for start in range(0, len(ids), AT_ONCE):
-            block = load_examples(posts, context, ids[start : start + AT_ONCE])
+            block = load_examples(posts, context, ids[start : start + AT_ONCE], history_of(config))
             yield [row[task] for row in rows(block, config.tasks)]
 
     return calibrate(simulator, read)

@@ -12,6 +12,7 @@ from m3l.config import Config, ConfigError, anchored, load
 VERBS = {
     "corpus": "Draw the synthetic corpus with known truth: media, table, truth.",
     "ingest": "Read the challenge's table (csv, xlsx, jsonl, parquet) into posts.",
+    "history": "Tell of each post what was known of its account before it.",
     "frames": "Sample and distil every media file into key frames.",
     "train-retriever": "Train CLIP to find a post's frames from its metadata.",
     "compare-retrievers": "Train retrievers with other losses, on several seeds, and compare what they find.",

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from m3l import storage
 from m3l.config import Config, override
-from pipelines import corpus, evaluate, frames, ingest, retrieve, serve, train, train_retriever, tune
+from pipelines import corpus, evaluate, frames, history, ingest, retrieve, serve, train, train_retriever, tune
 from pipelines.session import connect
 from pipelines.stage import console
 from pipelines.watch import Clock
@@ -31,6 +31,8 @@ def main(config: Config) -> None:
         corpus.main(config)
     with clock("ingest"):
         ingest.main(config)
+    with clock("history"):
+        history.main(config)
     with clock("frames"):
         frames.main(config)
     with clock("train_retriever"):

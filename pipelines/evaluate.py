@@ -21,7 +21,7 @@ from m3l.simulate import Simulator
 from m3l.store import open_store
 from m3l.wording import Documents
 from pipelines.baselines import tell_baselines
-from pipelines.examples import key_frames, load_examples, rows
+from pipelines.examples import history_of, key_frames, load_examples, rows
 from pipelines.figures import figures
 from pipelines.gallery import evaluation
 from pipelines.heldout import NEEDED, held_out, only_held_out, truth_of
@@ -46,7 +46,7 @@ def main(config: Config, seconds: dict[str, float] | None = None) -> dict[str, A
     claim(f"{folder}/predictions", {"bundle": bundle, "why": config.evaluate.why})
     connect(config.ray)
     started = time.monotonic()
-    documents = ray.put(Documents(row["caption"] for row in held_out(config, NEEDED)))
+    documents = ray.put(Documents(row["caption"] or "" for row in held_out(config, NEEDED)))
     baselines = ray.remote(num_cpus=1)(tell_baselines).remote(config, f"{folder}/baselines", documents)
     _measure(config, f"{folder}/predictions", documents).show()
     train_posts = ray.get(baselines)
@@ -78,7 +78,8 @@ class Measure:
 
     def __call__(self, block: pa.Table) -> pa.Table:
         paths, ids = self.config.paths, block["post_id"].to_pylist()
-        posts = list(rows(load_examples(paths.of("posts"), paths.of("context"), ids), self.config.tasks))
+        found = load_examples(paths.of("posts"), paths.of("context"), ids, history_of(self.config))
+        posts = list(rows(found, self.config.tasks))
         truths = [open_store(self.truth, "post_id")[i][0] if self.truth else None for i in ids]
         media = [list(key_frames(paths.of("keyframes"), next(iter(row.values())).post)) for row in posts]
         asked = (hashes(ids) <= self.asked).tolist()
@@ -94,9 +95,7 @@ def _measure(config: Config, folder: str, documents: "ray.ObjectRef[Documents]")
     summary.rows_before = len(done)
     asked = int(np.sort(ids)[: config.evaluate.why][-1]) if config.evaluate.why else np.iinfo(np.int64).min
     rows = ray.data.read_parquet(storage.parts(posts), filesystem=storage.locate(posts)[0], columns=NEEDED)
-    chosen = rows.map_batches(
-        only_held_out, fn_kwargs={"splits": config.evaluate.splits}, batch_format="pyarrow", batch_size=None
-    )
+    chosen = rows.map_batches(only_held_out, fn_kwargs={"config": config}, batch_format="pyarrow", batch_size=None)
     measured = (
         todo(chosen, "post_id", done)
         .repartition(target_num_rows_per_block=config.evaluate.batch_size)

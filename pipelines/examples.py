@@ -6,12 +6,13 @@ from typing import Any
 import pyarrow as pa
 
 from m3l import storage
-from m3l.config import TaskConfig
-from m3l.records import CONTEXT, POSTS, Context, Example, MediaFrames, Post, to_table
+from m3l.config import Config, ConfigError, TaskConfig
+from m3l.records import CONTEXT, HISTORY, POSTS, Context, Example, History, MediaFrames, Post, to_table
 from m3l.store import open_store
+from pipelines.stage import SETTINGS
 
 _CONTEXTS = pa.list_(pa.struct(list(CONTEXT)))
-EXAMPLES = pa.schema([*POSTS, pa.field("contexts", _CONTEXTS)])
+EXAMPLES = pa.schema([*POSTS, HISTORY.field("history"), pa.field("contexts", _CONTEXTS)])
 
 
 def post_ids(folder: str, split: str, fields: tuple[str, ...]) -> list[str]:
@@ -21,11 +22,43 @@ def post_ids(folder: str, split: str, fields: tuple[str, ...]) -> list[str]:
     return [r["post_id"] for r in rows if r["split"] == split and all(r[f] is not None for f in fields)]
 
 
-def load_examples(posts: str, context: str, ids: list[str]) -> pa.Table:
-    """The rows of EXAMPLES of some posts, in the order of `ids`; a post without contexts has an empty list."""
+def load_examples(posts: str, context: str, ids: list[str], history: str | None = None) -> pa.Table:
+    """The rows of EXAMPLES of some posts, in the order of `ids`; a post without contexts has an empty list.
+
+    With `history`, that folder's rows are theirs, and each post needs one.
+    """
     known, frames = open_store(posts, "post_id"), open_store(context, "post_id")
     rows = [{**known[i][0], "contexts": frames.get(i)} for i in ids]
+    if history:
+        past = open_store(history, "post_id")
+        rows = [{**row, "history": past[row["post_id"]][0]["history"]} for row in rows]
     return to_table(rows, EXAMPLES)
+
+
+def masked_fields(config: Config) -> tuple[str, ...]:
+    """What a post must have so that every task can be trained and measured on it."""
+    return tuple(dict.fromkeys(task.masked for task in config.tasks))
+
+
+def with_histories(posts: Sequence[Post], folder: str) -> list[Post]:
+    """The posts with their rows of history/."""
+    past = open_store(folder, "post_id")
+    found = [History.model_validate(past[post.post_id][0]["history"]) for post in posts]
+    return [post.model_copy(update={"history": history}) for post, history in zip(posts, found, strict=True)]
+
+
+def history_of(config: Config) -> str | None:
+    """The folder of histories that the model reads, or None; ConfigError if it is not made."""
+    if not config.model.history:
+        return None
+    folder = config.paths.of("history")
+    if not storage.parts(folder):
+        raise ConfigError(f"{folder} holds no histories: run `m3l history` first")
+    made = (storage.read_json(f"{folder}/{SETTINGS}") or {}).get("history", {})
+    for name in ("known", "lag_days", "captions", "caption_chars"):
+        if made.get(name) != getattr(config.history, name):
+            raise ConfigError(f"history.{name}: {folder} was made with {made.get(name)}, and a bundle must tell alike")
+    return folder
 
 
 def rows(block: pa.Table, tasks: Sequence[TaskConfig]) -> Iterator[dict[str, Example]]:

@@ -23,10 +23,11 @@ class InOrder(DataConfig):
 
     def __init__(
         self, posts: str, context: str, ids: list[str], order: Order, steps: int, checkpoints: str,
-        kept: bool, block_rows: int,
+        kept: bool, block_rows: int, history: str | None = None,
     ):  # fmt: skip
         super().__init__(datasets_to_split=[], execution_options=ExecutionOptions(preserve_order=True))
         self.posts, self.context, self.ids = posts, context, np.array(ids)
+        self.history = history
         self.order, self.steps, self.checkpoints, self.kept, self.block_rows = (
             order,
             steps,
@@ -51,13 +52,13 @@ class InOrder(DataConfig):
 
     def _dataset(self, ids: Any, first: int | None, rank: int, ranks: int) -> Dataset:
         """The rows of a rank from the step `first` on; every row once, as the ids stand, if it is None."""
-        posts, context, order = self.posts, self.context, self.order
+        posts, context, history, order = self.posts, self.context, self.history, self.order
 
         def load(block: pa.Table) -> pa.Table:
             known, indices = ray.get(ids), block["id"].to_pylist()
             if first is not None:
                 indices = [order.row(order.place(i, first, rank, ranks)) for i in indices]
-            return load_examples(posts, context, [str(known[i]) for i in indices])
+            return load_examples(posts, context, [str(known[i]) for i in indices], history)
 
         each = len(order.numbers(rank, ranks)) * order.cell
         count = order.rows if first is None else each * (self.steps - first)

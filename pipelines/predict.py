@@ -6,15 +6,18 @@ from typing import Any
 
 import pyarrow as pa
 import ray
+from ray.data import Dataset
 
 from m3l import storage
-from m3l.config import Config, ConfigError
-from m3l.export import check_format, write_table
+from m3l.bundle import HISTORY as HISTORY_FOLDER
+from m3l.config import Config, ConfigError, parse
+from m3l.export import COLUMNS, check_format, write_table
 from m3l.media.keyframes import KeyFrameReader
 from m3l.posts import TableError, check_columns, parse_row, read_table
-from m3l.records import PREDICTIONS, Post, Prediction, to_table
+from m3l.records import PREDICTIONS, History, Post, Prediction, to_table
 from m3l.simulate import Simulator
 from m3l.store import Store
+from pipelines.history import KNOWN, remember
 from pipelines.session import connect
 from pipelines.stage import Summary, claim, todo, write
 
@@ -33,7 +36,7 @@ def main(config: Config) -> Summary:
     if Path(out).suffix:
         check_format(out)
         folder = f"{out}.parts"
-    claim(folder, {"bundle": config.paths.of("bundle"), "table": table})
+    claim(folder, {"bundle": config.paths.of("bundle"), "table": table, "known": config.history.known})
     queue = f"{folder}/queue"
     for chunk in _queue(table, config):
         storage.write_part(to_table(chunk, QUEUED), queue, [chunk[0]["row"]])
@@ -41,12 +44,13 @@ def main(config: Config) -> Summary:
     summary = Summary("predict", folder, storage.count_rows(queue), rows_before=len(done))
     connect(config.ray)
     queued = ray.data.read_parquet(storage.parts(queue), filesystem=storage.locate(queue)[0])
+    past = _remembered(queued, config, folder)
     answered = (
         todo(queued, "row", done)
         .repartition(target_num_rows_per_block=BLOCK_POSTS)
         .map_batches(
             Answer,
-            fn_constructor_args=(config,),
+            fn_constructor_args=(config, past),
             batch_format="pyarrow",
             batch_size=None,
             num_cpus=config.ray.model_cpus,
@@ -63,17 +67,44 @@ def main(config: Config) -> Summary:
 class Answer:
     """A Ray Data actor: reads the media and asks the Simulator, a block of posts at a time."""
 
-    def __init__(self, config: Config):
+    def __init__(self, config: Config, past: str | None):
         self.simulator = Simulator.load(config.paths.of("bundle"))
-        self.read = KeyFrameReader(config.media, config.paths.media_root)
+        self.read = KeyFrameReader(config.media, config.paths.media_root) if self.simulator.retriever else None
+        self.past = Store(past, "post_id") if past else None
 
     def __call__(self, block: pa.Table) -> pa.Table:
         rows = block.to_pylist()
-        posts = [Post.model_validate_json(row["post"]) for row in rows if row["post"]]
-        media = [[self.read(item) for item in post.media] for post in posts]
+        posts = [self._post(row) for row in rows if row["post"]]
+        media = [[self.read(item) for item in post.media] if self.read else [] for post in posts]
         told = iter(self.simulator.simulate(posts, media) if posts else [])
         answers = [next(told) if r["post"] else Prediction(post_id=r["id"], error=r["error"]) for r in rows]
         return to_table([{"row": r["row"], **a.model_dump()} for r, a in zip(rows, answers, strict=True)], ANSWERED)
+
+    def _post(self, row: dict[str, Any]) -> Post:
+        post = Post.model_validate_json(row["post"])
+        if self.past is None:
+            return post
+        return post.model_copy(update={"history": History.model_validate(self.past[row["row"]][0]["history"])})
+
+
+def _remembered(queued: Dataset, config: Config, folder: str) -> str | None:
+    """The folder of the table's histories, where its own earlier rows count as known; else the bundle's memory does."""
+    bundle = config.paths.of("bundle")
+    made = parse(storage.read_text(f"{bundle}/config.yaml") or "")
+    if not made.model.history or config.history.known != "earlier":
+        return None
+    past, rows = f"{folder}/history", storage.count_rows(f"{folder}/queue")
+    summary = Summary("history", past, rows, rows_before=storage.count_rows(past))
+    posts = queued.map_batches(_known, batch_format="pyarrow", batch_size=None, zero_copy_batch=True)
+    remember(posts, rows, past, f"{bundle}/{HISTORY_FOLDER}", made.history, summary).show()
+    return past
+
+
+def _known(block: pa.Table) -> pa.Table:
+    """The posts of a queue by their rows, as `remember` takes them."""
+    rows = [(row["row"], Post.model_validate_json(row["post"])) for row in block.to_pylist() if row["post"]]
+    told = [{**post.model_dump(), "post_id": row, "known": post.likes is not None} for row, post in rows]
+    return pa.Table.from_pylist(told, schema=KNOWN)
 
 
 def _queue(table: str, config: Config) -> Iterator[list[dict[str, Any]]]:
@@ -102,7 +133,7 @@ def _in_order(folder: str) -> Iterator[dict[str, Any]]:
         told = answered[row][0]
         yield {
             "id": told["post_id"],
-            **{n: told[n] for n in ("likes", "likes_low", "likes_high", "caption", "error")},
+            **{name: told[name] for name in COLUMNS[1:]},
         }
 
 

@@ -27,15 +27,18 @@ from m3l.order import Order
 from m3l.plan import plan
 from m3l.prompts import render
 from m3l.records import Example, Post
+from m3l.store import open_store
 from m3l.training import Learner, word_weights
-from pipelines.examples import load_examples, post_ids, rows
+from pipelines.examples import history_of, load_examples, masked_fields, post_ids, rows
 from pipelines.feed import InOrder, feed
+from pipelines.history import ACCOUNTS
 from pipelines.plan import cache_line
 from pipelines.session import connect
 from pipelines.stage import claim, console
 from pipelines.watch import Judge, release, run_folder, verdict, watched
 
 SAMPLED_TEXTS = 20_000  # posts that the tiny tokenizers and the word frequencies are learned from
+SAMPLED_HISTORIES = 1_000  # how a history is told, for the tokenizers
 VALIDATION_POSTS = 256  # held by every rank: bounded, whatever the corpus
 RESTARTS = 2  # of the workers by Ray Train, and of Ray Train's controller by this program
 
@@ -80,7 +83,8 @@ def fit(
     A run with a `judge` is a trial: it ends when `judge(step, losses)` says False of an evaluation; it keeps no bundle.
     """
     posts, context = config.paths.of("posts"), config.paths.of("context")
-    fields = tuple(dict.fromkeys(task.masked for task in config.tasks))
+    past = history_of(config)
+    fields = masked_fields(config)
     ids = post_ids(posts, "train", fields)[:most_posts]
     if not ids:
         raise ConfigError(f"{posts} has no post of the split 'train' with {' and '.join(fields)}: run ingest first")
@@ -103,7 +107,7 @@ def fit(
     checkpoints = f"{state}/checkpoints"
     task = {"config": config.to_yaml(), "facts": facts, "order": order, "warmup": warmup, "steps": steps, "kept": kept,
             "folder": folder, "checkpoints": checkpoints, "judged": judge is not None}  # fmt: skip
-    feeds = InOrder(posts, context, ids, order, steps, checkpoints, kept, config.ray.block_rows)
+    feeds = InOrder(posts, context, ids, order, steps, checkpoints, kept, config.ray.block_rows, past)
 
     def run(log: Any) -> None:
         for left in reversed(range(RESTARTS + 1)):
@@ -164,7 +168,7 @@ def work(task: dict[str, Any]) -> None:
         device=get_device(),
     )
     posts, context = config.paths.of("posts"), config.paths.of("context")
-    held_out = list(rows(load_examples(posts, context, facts.validation), config.tasks))
+    held_out = list(rows(load_examples(posts, context, facts.validation, history_of(config)), config.tasks))
     curve, log = Curve(steps // 100), task["log"]
     if rank == 0:
         log.begin.remote(ray.util.get_current_placement_group())
@@ -213,12 +217,17 @@ def _save(
         bundle.save(local, config, model, facts.processor, facts.scale, told)
         storage.upload(local, folder)
         retriever = config.paths.of("retriever")
-        for part in ("model.safetensors", "retriever.json"):
+        for part in ("model.safetensors", "retriever.json") if config.model.media else ():
             storage.copy(f"{retriever}/{part}", f"{folder}/retriever/{part}")
+        if past := history_of(config):
+            for path in storage.parts(f"{past}/{ACCOUNTS}"):
+                name = path.rpartition("/")[2]
+                storage.copy(f"{past}/{ACCOUNTS}/{name}", f"{folder}/{bundle.HISTORY}/{name}")
 
 
 def _facts(config: Config, ids: list[str], held_out: list[str]) -> Facts:
     posts, training = config.paths.of("posts"), set(ids)
+    histories = open_store(folder, "post_id") if (folder := history_of(config)) else None
     sampled: list[Post] = []
     accounts: set[str] = set()
     count, total, squares = 0, 0.0, 0.0
@@ -229,7 +238,8 @@ def _facts(config: Config, ids: list[str], held_out: list[str]) -> Facts:
         value = float(np.log1p(row["likes"] or 0))
         count, total, squares = count + 1, total + value, squares + value**2
         if len(sampled) < SAMPLED_TEXTS:
-            sampled.append(Post.model_validate(row))
+            past = histories[row["post_id"]][0] if histories and len(sampled) < SAMPLED_HISTORIES else {}
+            sampled.append(Post.model_validate({**row, **past}))
     mean = total / count
     scale = LikesScale(mean, max(1e-3, (squares / count - mean**2) ** 0.5))
     texts = [render(task, post) for post in sampled for task in config.tasks]

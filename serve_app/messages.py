@@ -69,7 +69,8 @@ class Answer(BaseModel):
     likes_low: float | None = Field(description="null where the bundle was calibrated on too few posts to tell")
     likes_high: float | None
     intervals: list[Interval]
-    caption: str
+    caption: str | None = Field(description="null of a model that tells likes alone")
+    cold_account: bool | None = Field(None, description="nothing is known of the account: the likes are less sure")
     frames: list[FrameShown]
     media_errors: list[UnreadMedium]
     error: str | None = Field(description="why the answer rests on less than was given, if it does")

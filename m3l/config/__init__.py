@@ -1,7 +1,7 @@
 """The one typed tree of settings: defaults here, presets and dotted overrides on top, a mistyped field is an error."""
 
 from m3l.config.base import ConfigError
-from m3l.config.data import ClipConfig, CorpusConfig, IngestConfig, MediaConfig, Paths, RetrieverConfig
+from m3l.config.data import ClipConfig, CorpusConfig, HistoryConfig, IngestConfig, MediaConfig, Paths, RetrieverConfig
 from m3l.config.learning import (
     AssembleConfig,
     LoraSettings,
@@ -24,6 +24,7 @@ __all__ = [
     "CorpusConfig",
     "EvaluateConfig",
     "ExportConfig",
+    "HistoryConfig",
     "IngestConfig",
     "LoraSettings",
     "MediaConfig",

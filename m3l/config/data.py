@@ -1,8 +1,9 @@
 """Settings of the way to the context: paths, corpus, ingest, media, retriever."""
 
+from datetime import datetime
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from m3l.config.base import Section
 
@@ -14,6 +15,7 @@ class Paths(Section):
     media_root: str | None = None  # the folder that relative and file: media URLs are resolved in
     corpus: str = "{run}/corpus"
     posts: str = "{run}/posts"
+    history: str = "{run}/history"
     keyframes: str = "{run}/keyframes"
     retriever: str = "{run}/retriever"
     embeddings: str = "{run}/embeddings"
@@ -48,6 +50,26 @@ class IngestConfig(Section):
     video_height: int = Field(360, ge=1)  # the MP4 variant nearest this height is read
     validation_share: float = Field(0.05, ge=0, lt=1)
     test_share: float = Field(0.1, ge=0, lt=1)  # of rows whose table names no split
+    time_cut: datetime | None = None  # of such rows those from then on are the split test_time; UTC
+
+
+class HistoryConfig(Section):
+    """What counts as known of an account before a post: the likes of which earlier posts, and since when."""
+
+    known: Literal["train", "earlier"] = "train"  # the posts that train, as of the cut; or every earlier post, rolling
+    lag_days: float = Field(0.0, ge=0)  # how old a post must be before its likes count as known
+    captions: int = Field(2, ge=0)  # of the account's last posts
+    caption_chars: int = Field(80, ge=1)
+    accounts: str | None = None  # a table of statistics of posts not at hand: username, average, median, min, max
+    accounts_until: datetime | None = None  # when the last of those posts was; UTC
+
+    @model_validator(mode="after")
+    def _statistics_have_a_date(self) -> "HistoryConfig":
+        if self.accounts and self.accounts_until is None:
+            raise ValueError(
+                "accounts: say by accounts_until when these statistics ended, so that none is of a later day"
+            )
+        return self
 
 
 class MediaConfig(Section):

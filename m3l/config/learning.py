@@ -52,6 +52,8 @@ class ModelConfig(Section):
     tiny: TinyModel = TinyModel()
     tformer_layers: int = Field(2, ge=1)
     head_hidden: int = 512
+    history: bool = False  # the likes head reads what was known of the account, and prompts may tell it: {history}
+    media: bool = True  # false: text and history alone; frames and a retriever are not needed
     lora: LoraSettings | None = LoraSettings()
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     qformer_text: Literal["per_task", "shared"] = "shared"

@@ -4,7 +4,15 @@ import yaml
 from pydantic import model_validator
 
 from m3l.config.base import Section
-from m3l.config.data import CompareConfig, CorpusConfig, IngestConfig, MediaConfig, Paths, RetrieverConfig
+from m3l.config.data import (
+    CompareConfig,
+    CorpusConfig,
+    HistoryConfig,
+    IngestConfig,
+    MediaConfig,
+    Paths,
+    RetrieverConfig,
+)
 from m3l.config.learning import AssembleConfig, ModelConfig, TaskConfig, TrainConfig, TuneConfig
 from m3l.config.running import EvaluateConfig, ExportConfig, PlanConfig, PredictConfig, RayConfig, ServeConfig
 from m3l.config.templates import BEHAVIOUR, CONTENT
@@ -18,6 +26,7 @@ class Config(Section):
     paths: Paths = Paths()
     corpus: CorpusConfig = CorpusConfig()
     ingest: IngestConfig = IngestConfig()
+    history: HistoryConfig = HistoryConfig()
     media: MediaConfig = MediaConfig()
     retriever: RetrieverConfig = RetrieverConfig()
     compare: CompareConfig = CompareConfig()

@@ -14,6 +14,7 @@ from m3l import storage
 from m3l.config import ConfigError, LoraSettings, ModelConfig
 from m3l.model.modeling import M3L, M3LConfig
 from m3l.model.tiny import tiny_model, tiny_processor
+from m3l.numbers import NUMBERS
 from m3l.prompts import MASK
 
 LLAMA = "q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj"
@@ -37,9 +38,9 @@ def build_model(config: ModelConfig, processor: Any, seed: int, architecture: Pa
     """
     torch.manual_seed(seed)
     if config.checkpoint is None:
-        model = tiny_model(config.tiny, processor, config.tformer_layers, config.head_hidden, seed)
+        model = tiny_model(config.tiny, processor, seed=seed, **own_parts(config))
     elif architecture:
-        settings = M3LConfig.from_pretrained(architecture, **_own_parts(config))
+        settings = M3LConfig.from_pretrained(architecture, **own_parts(config))
         model = untied(M3L._from_config(settings, dtype=getattr(torch, config.dtype)))
     else:
         model = _from_checkpoint(config, processor)
@@ -55,6 +56,15 @@ def prepared(model: M3L, config: ModelConfig) -> M3L:
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
     return model
+
+
+def own_parts(config: ModelConfig) -> dict[str, int]:
+    """The sizes of what M3L adds to InstructBLIP."""
+    return {
+        "tformer_layers": config.tformer_layers,
+        "head_hidden": config.head_hidden,
+        "history_numbers": NUMBERS if config.history else 0,
+    }
 
 
 def untied(model: M3L) -> M3L:
@@ -101,17 +111,13 @@ def adapt(model: M3L, settings: LoraSettings) -> None:
 def _from_checkpoint(config: ModelConfig, processor: Any) -> M3L:
     dtype = getattr(torch, config.dtype)
     # Safetensors alone: another format could run code.
-    model = untied(_loaded(M3L, config.checkpoint, dtype=dtype, use_safetensors=True, **_own_parts(config)))
+    model = untied(_loaded(M3L, config.checkpoint, dtype=dtype, use_safetensors=True, **own_parts(config)))
     rows = model.get_input_embeddings().weight.shape[0]
     if len(processor.tokenizer) > rows:
         model.resize_token_embeddings(len(processor.tokenizer))
     model.config.mask_token_id = processor.tokenizer.convert_tokens_to_ids(MASK)
     model.config.image_token_id = processor.tokenizer.convert_tokens_to_ids("<image>")
     return model
-
-
-def _own_parts(config: ModelConfig) -> dict[str, int]:
-    return {"tformer_layers": config.tformer_layers, "head_hidden": config.head_hidden}
 
 
 def _loaded(kind: Any, checkpoint: str | None, **settings: Any) -> Any:

@@ -9,8 +9,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import InstructBlipConfig, InstructBlipForConditionalGeneration
+from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutput, ModelOutput
 
+from m3l.model.history import HistoryHead
 from m3l.model.tformer import TFormer
 
 
@@ -21,6 +23,7 @@ class M3LConfig(InstructBlipConfig):
 
     tformer_layers: int = 2
     head_hidden: int = 512
+    history_numbers: int = 0  # 0: it is told nothing of the account's history
     mask_token_id: int = -1
 
 
@@ -62,12 +65,17 @@ class M3L(InstructBlipForConditionalGeneration):
         super().__init__(config)
         self.tformer = TFormer(config, config.tformer_layers)
         self.likes_head = LikesHead(config.text_config.hidden_size, config.head_hidden)
+        if config.history_numbers:
+            self.history_head = HistoryHead(config.history_numbers)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if isinstance(module, TFormer):
             module.copy_from(self.qformer, self.query_tokens)
+        elif isinstance(module, HistoryHead):
+            for end in module.ends():
+                init.zeros_(end)
 
     def see(
         self,
@@ -143,12 +151,14 @@ class M3L(InstructBlipForConditionalGeneration):
         labels: Int[Tensor, "batch label"] | None = None,
         likes: Float[Tensor, " batch"] | None = None,
         tell_likes: bool = False,
+        history: Float[Tensor, "batch number"] | None = None,
         **media: Any,
     ) -> M3LOutput:
         """One task on one batch: `labels` (caption tokens, -100 elsewhere) give `nll`; `likes` give `mse`.
 
         `visual` are the features that `see` gave; else `media` are the arguments of `see`, or nothing when no
-        post of the batch has frames. For an encoder-decoder model `labels` belong to the decoder.
+        post of the batch has frames. For an encoder-decoder model `labels` belong to the decoder. `history` are the
+        numbers of m3l/numbers.py; a model with a history head needs them to tell likes.
         """
         embeds, is_image = self._embed(input_ids, visual, media)
         out = M3LOutput()
@@ -158,6 +168,9 @@ class M3L(InstructBlipForConditionalGeneration):
             out.nll = self._causal_nll(states, labels) if causal else self._seq2seq_nll(states, attention_mask, labels)
         if likes is not None or tell_likes:
             out.likes = self._likes(states, input_ids, is_image)
+            if self.config.history_numbers:
+                assert history is not None
+                out.likes = out.likes + self.history_head(history)
             if likes is not None:
                 out.mse = F.mse_loss(out.likes, likes.float())
         terms = [term for term in (out.nll, out.mse) if term is not None]

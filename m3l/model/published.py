@@ -45,7 +45,7 @@ TEXTS: dict[str, PretrainedConfig] = {
 }
 
 
-def published(name: str, tformer_layers: int, head_hidden: int) -> M3LConfig:
+def published(name: str, tformer_layers: int, head_hidden: int, history_numbers: int = 0) -> M3LConfig:
     """M3L around the published checkpoint of that name; KeyError if it is none of them."""
     text = TEXTS[name]
     return M3LConfig(
@@ -57,6 +57,7 @@ def published(name: str, tformer_layers: int, head_hidden: int) -> M3LConfig:
         num_query_tokens=32,
         tformer_layers=tformer_layers,
         head_hidden=head_hidden,
+        history_numbers=history_numbers,
         mask_token_id=text.vocab_size - 1,
         image_token_index=text.vocab_size - 2,
     )

@@ -28,7 +28,12 @@ def tiny_processor(sizes: TinyModel, texts: Iterable[str]) -> InstructBlipProces
 
 
 def tiny_model(
-    sizes: TinyModel, processor: InstructBlipProcessor, tformer_layers: int, head_hidden: int, seed: int
+    sizes: TinyModel,
+    processor: InstructBlipProcessor,
+    tformer_layers: int,
+    head_hidden: int,
+    seed: int,
+    history_numbers: int = 0,
 ) -> M3L:
     """The model of the given sizes with a Llama language model, its weights drawn from the seed."""
     torch.manual_seed(seed)
@@ -71,6 +76,7 @@ def tiny_model(
         image_token_index=text.convert_tokens_to_ids("<image>"),
         tformer_layers=tformer_layers,
         head_hidden=head_hidden,
+        history_numbers=history_numbers,
         mask_token_id=text.convert_tokens_to_ids(MASK),
         initializer_range=sizes.text_hidden**-0.5,
     )

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from m3l.report.words import PREDICTORS, dig, number, percent
 
-BASELINES = ("trees_metadata", "account_median")
+BASELINES = ("trees_metadata", "trees_history", "account_median")
 
 
 class Headline(NamedTuple):

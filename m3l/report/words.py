@@ -10,6 +10,8 @@ PREDICTORS = {
     "account_median": "the account's median",
     "account_mean": "the account's mean",
     "mean": "the mean of all",
+    "trees_history": "trees on the account's history",
+    "account_recent": "the account's last 20 posts",
     "noise_floor": "perfect knowledge",
     "shuffled_media": "shown another post's media",
     "nearest_post": "the account's nearest post",

@@ -12,8 +12,24 @@ from m3l.config import ConfigError
 from m3l.export import COLUMNS, write_table
 
 ROWS = [
-    {"id": "1", "likes": 7.5, "likes_low": 2.0, "likes_high": 20.0, "caption": 'a "fox",\nin snow é', "error": None},
-    {"id": "2", "likes": None, "likes_low": None, "likes_high": None, "caption": "=1+1", "error": "rejected: no date"},
+    {
+        "id": "1",
+        "likes": 7.5,
+        "likes_low": 2.0,
+        "likes_high": 20.0,
+        "caption": 'a "fox",\nin snow é',
+        "cold_account": True,
+        "error": None,
+    },
+    {
+        "id": "2",
+        "likes": None,
+        "likes_low": None,
+        "likes_high": None,
+        "caption": "=1+1",
+        "cold_account": None,
+        "error": "rejected: no date",
+    },
 ]
 
 
