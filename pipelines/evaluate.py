@@ -94,7 +94,12 @@ def _measure(config: Config, folder: str, documents: "ray.ObjectRef[Documents]")
     done = list(storage.read_column(folder, "post_id"))
     summary.rows_before = len(done)
     asked = int(np.sort(ids)[: config.evaluate.why][-1]) if config.evaluate.why else np.iinfo(np.int64).min
-    rows = ray.data.read_parquet(storage.parts(posts), filesystem=storage.locate(posts)[0], columns=NEEDED)
+    rows = ray.data.read_parquet(
+        storage.parts(posts),
+        filesystem=storage.locate(posts)[0],
+        columns=NEEDED,
+        override_num_blocks=-(-len(ids) // config.evaluate.batch_size),  # about as many held-out posts in each
+    )
     chosen = rows.map_batches(only_held_out, fn_kwargs={"config": config}, batch_format="pyarrow", batch_size=None)
     measured = (
         todo(chosen, "post_id", done)
