@@ -107,7 +107,7 @@ class Trial(Trainable):
 
     def _tell(self, objective: float, losses: dict[str, float]) -> None:
         """What Ray Tune hears: the objective, a mean over the seeds so far, after so many evaluations."""
-        told = {"evaluation": len(self.record["evaluations"]), OBJECTIVE: objective, **losses}
+        told: dict[str, Any] = {"evaluation": len(self.record["evaluations"]), OBJECTIVE: objective, **losses}
         self.heard.put(told | ({"done": True, "end": "finished"} if self.record["end"] else {}))
 
     def _write(self) -> None:
