@@ -8,17 +8,11 @@ from typing import Any
 
 from ray.tune import Trainable
 
-from m3l import storage
 from m3l.config import Config, override, parse
 from m3l.sweep import OBJECTIVE, Point, name, retriever
+from pipelines import kept
 from pipelines.train import fit
 from pipelines.watch import Judge
-
-RECORD, STOPPED = "trial.json", "stopped.json"  # what the trial writes, and what the driver says of it
-
-
-def folder_of(config: Config, point: Point) -> str:
-    return f"{config.paths.of('tune')}/trials/{name(point)}"
 
 
 def retrieved(config: Config, point: Point, seed: int) -> dict[str, str]:
@@ -46,9 +40,7 @@ class Trial(Trainable):
 
     def setup(self, config: dict[str, Any], base: str) -> None:
         self.base, self.point = parse(base), config["point"]
-        self.folder = folder_of(self.base, self.point)
-        fresh = {"point": self.point, "evaluations": [], "seeds": [], "end": None, "error": None}
-        self.record = storage.read_json(f"{self.folder}/{RECORD}") or fresh
+        self.record = kept.read(self.base, self.point)
         self._write()
         self.said: Queue[bool] = Queue()
         self.heard: Queue[dict[str, Any] | Exception] = Queue()
@@ -76,7 +68,8 @@ class Trial(Trainable):
                 if seed in [known["seed"] for known in self.record["seeds"]]:
                     continue
                 config = settings(self.base, self.point, seed)
-                metrics = fit(config, f"{self.folder}/seed{seed}", self.base.tune.posts, "trial", self._judge(seed))
+                folder = f"{kept.folder_of(self.base, self.point)}/seed{seed}"
+                metrics = fit(config, folder, self.base.tune.posts, "trial", self._judge(seed))
                 if self.record["end"] == "stopped":
                     return
                 losses = {key: value for key, value in metrics.items() if key.startswith("validation_")}
@@ -111,21 +104,4 @@ class Trial(Trainable):
         self.heard.put(told | ({"done": True, "end": "finished"} if self.record["end"] else {}))
 
     def _write(self) -> None:
-        storage.write_json(f"{self.folder}/{RECORD}", self.record)
-
-
-def records(config: Config) -> list[dict[str, Any]]:
-    """What the trials of a sweep have written, in the order in which their first evaluations came."""
-    folder = f"{config.paths.of('tune')}/trials"
-    found = []
-    for made in storage.folders(folder):
-        if record := storage.read_json(f"{folder}/{made}/{RECORD}"):
-            if not record["end"] and storage.read_json(f"{folder}/{made}/{STOPPED}"):
-                record["end"] = "stopped"
-            found.append(record)
-    return sorted(found, key=lambda record: min((known["at"] for known in record["evaluations"]), default=float("inf")))
-
-
-def remember(config: Config, point: Point, evaluation: int) -> None:
-    """Keep that a trial was stopped."""
-    storage.write_json(f"{folder_of(config, point)}/{STOPPED}", {"evaluation": evaluation})
+        kept.write(self.base, self.record)

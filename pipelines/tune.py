@@ -15,10 +15,11 @@ from m3l.config import Config, ConfigError, override
 from m3l.report.sweep import build_page
 from m3l.sweep import OBJECTIVE, Point
 from pipelines import retrieve, train_retriever
+from pipelines.kept import records
 from pipelines.search import Halving, Optuna, name_of
 from pipelines.session import connect
 from pipelines.stage import claim, console
-from pipelines.trial import Trial, records, retrieved, settings
+from pipelines.trial import Trial, retrieved, settings
 
 DRIVER_CPUS = 0.1  # a trial's driver only waits for its workers
 READER_CPUS = 0.5  # what reads a trial's rows
