@@ -4,6 +4,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
+class Silent(nn.Linear):
+    """A layer that begins as zero (`M3L._init_weights`)."""
+
+
 class HistoryHead(nn.Module):
     """m3l/numbers.py -> standardised log1p(likes): the account's level, and how the post departs from it.
 
@@ -12,21 +16,15 @@ class HistoryHead(nn.Module):
 
     def __init__(self, numbers: int, hidden: int = 64):
         super().__init__()
-        self.line = nn.Linear(numbers, 1)
+        self.line = Silent(numbers, 1)
         self.mlp = nn.Sequential(
             nn.Linear(numbers, hidden),
             nn.GELU(),
             nn.Dropout(0.2),
             nn.Linear(hidden, hidden // 2),
             nn.GELU(),
-            nn.Linear(hidden // 2, 1),
+            Silent(hidden // 2, 1),
         )
-
-    def ends(self) -> list[nn.Parameter]:
-        """What begins as zero."""
-        last = self.mlp[-1]
-        assert isinstance(last, nn.Linear)
-        return [self.line.weight, self.line.bias, last.weight, last.bias]
 
     def forward(self, numbers: Float[Tensor, "batch number"]) -> Float[Tensor, " batch"]:
         return numbers[:, 0] + self.line(numbers).squeeze(-1) + self.mlp(numbers).squeeze(-1)

@@ -12,7 +12,7 @@ from transformers import InstructBlipConfig, InstructBlipForConditionalGeneratio
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutput, ModelOutput
 
-from m3l.model.history import HistoryHead
+from m3l.model.history import HistoryHead, Silent
 from m3l.model.tformer import TFormer
 
 
@@ -73,9 +73,8 @@ class M3L(InstructBlipForConditionalGeneration):
         super()._init_weights(module)
         if isinstance(module, TFormer):
             module.copy_from(self.qformer, self.query_tokens)
-        elif isinstance(module, HistoryHead):
-            for end in module.ends():
-                init.zeros_(end)
+        elif isinstance(module, Silent):
+            init.zeros_(module.weight)
 
     def see(
         self,

@@ -8,6 +8,7 @@ import torch
 
 from m3l.history import Known, Timeline
 from m3l.model.build import build_model
+from m3l.model.history import Silent
 from m3l.model.modeling import M3L
 from m3l.records import Example, History
 
@@ -58,4 +59,6 @@ def test_it_learns_what_departs_from_the_level(processor: Any) -> None:
     model = build_model(TINY.model.model_copy(update={"history": True}), processor, seed=0).train()
     made, examples = collator(processor, history=True), [known(3), known(3000)]
     model(**made.training(examples, BEHAVIOUR), **made.media(examples, BEHAVIOUR)).loss.backward()
-    assert all(end.grad is not None and end.grad.abs().sum() > 0 for end in model.history_head.ends())
+    silent = [module.weight for module in model.history_head.modules() if isinstance(module, Silent)]
+    assert len(silent) == 2 and not any(weight.any() for weight in silent)
+    assert all(weight.grad is not None and weight.grad.any() for weight in silent)
