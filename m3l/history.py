@@ -48,14 +48,12 @@ class Timeline:
         return Timeline(self.username, tuple(known.values()), self.prior)
 
     def row(self) -> dict[str, Any]:
-        moments, likes, captions = zip(*self.posts, strict=True) if self.posts else ((), (), ())
-        prior = self.prior and self.prior.model_dump()
         return {
             "username": self.username,
-            "posted_at": moments,
-            "likes": likes,
-            "captions": captions,
-            "prior": prior,
+            "posted_at": [post.posted_at for post in self.posts],
+            "likes": [post.likes for post in self.posts],
+            "captions": [post.caption for post in self.posts],
+            "prior": self.prior and self.prior.model_dump(),
         }
 
     def histories(self, moments: Sequence[datetime], settings: HistoryConfig) -> list[History]:

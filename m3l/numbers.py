@@ -25,7 +25,7 @@ def numbers(post: Post, mean: float, std: float) -> list[float]:
     return [
         (centre - mean) / std,
         *map(beyond, (history.mean, history.median, history.median_20, history.median_5, history.last)),
-        *(map(beyond, (prior.mean, prior.median, prior.low, prior.high)) if prior else [0.0] * 4),
+        *map(beyond, (prior.mean, prior.median, prior.low, prior.high) if prior else (None,) * 4),
         (history.spread or 0.0) / std,
         math.log1p(history.posts) / 3,
         1 / math.sqrt(1 + history.posts),
