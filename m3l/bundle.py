@@ -34,7 +34,7 @@ class Bundle:
     model: M3L
     processor: Any
     scale: LikesScale
-    retriever: Retriever | None  # None of a model that reads no media, or for whoever has chosen the frames already
+    retriever: Retriever | None  # None: it reads no media, or whoever asks has chosen the frames already
     intervals: Intervals
     accounts: frozenset[str]  # the usernames of the training rows
     memory: Memory | None = None  # of a model that reads histories
@@ -78,7 +78,8 @@ def load(folder: str) -> Bundle:
         partial = config.model.checkpoint is not None and architecture is None
         _fill(model, load_file(local / WEIGHTS), partial=partial, folder=folder)
     scale = LikesScale(**facts["scale"])
-    intervals, accounts = Intervals.model_validate(facts["intervals"]), frozenset(facts["accounts"])
+    intervals = Intervals.model_validate(facts["intervals"])
+    accounts = frozenset(facts["accounts"])
     memory = Memory(f"{folder}/{HISTORY}", config.history) if config.model.history else None
     return Bundle(config, model.eval(), processor, scale, retriever, intervals, accounts, memory)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from m3l.conformal import ENOUGH, Intervals, Residuals, widths
-from m3l.prompts import nameless
+from m3l.prompts import nameless, without
 from m3l.records import Example
 from m3l.simulate import Simulator
 
@@ -34,4 +34,4 @@ def _residuals(simulator: Simulator, examples: Sequence[Example]) -> Residuals:
 
 
 def _hidden(example: Example) -> Example:
-    return example.model_copy(update={"post": nameless(example.post).model_copy(update={"history": None})})
+    return example.model_copy(update={"post": without(nameless(example.post), ["history"])})

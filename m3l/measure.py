@@ -40,13 +40,12 @@ class Examiner:
     ) -> list[dict[str, Any]]:
         """The MEASURED rows of posts, each with its truth (or None), its key frames, and whether `why` is asked."""
         tell = self.simulator
-        likes_of, captions_of = (
-            [row[tell.task(head).name] for row in posts] if head in tell.heads else [] for head in ("likes", "caption")
-        )
+        likes_of = [row[tell.task("likes").name] for row in posts]
+        captions_of = [row[tell.task("caption").name] for row in posts] if "caption" in tell.heads else likes_of
         likes, blind = tell.likes(likes_of), tell.log1p([example.unseen() for example in likes_of])
         spoken = {
             by: self._speak(read) for by, read in zip(READ_BY, (captions_of, _shuffled(captions_of)), strict=True)
-        }  # empty lists of a model that tells likes alone
+        }
         rows = []
         for i, truth in enumerate(truths):
             example, (low, high) = likes_of[i], likes[i].range
@@ -55,23 +54,21 @@ class Examiner:
                 "post_id": post.post_id,
                 "split": post.split,
                 "kind": post.media[0].kind if post.media else None,
-                "seen": bool((captions_of or likes_of)[i].context.frames),
+                "seen": bool(captions_of[i].context.frames),
                 "cold_account": tell.is_cold(post),
                 "likes": post.likes,
                 "low": low,
                 "high": high,
                 "caption": post.caption,
+                "told_caption": spoken["model"][i].pop("caption"),
+                "shuffled_caption": spoken["shuffled_media"][i].pop("caption"),
                 "likes.model": likes[i].likes,
                 "likes.model_without_media": np.expm1(max(blind[i], 0.0)),
                 "error": example.context.error,
             }
             inside = {t.level: t.low <= (post.likes or 0) <= t.high for t in likes[i].intervals}
             row |= {f"covered.{level}": float(covered) for level, covered in inside.items()}
-            if captions_of:
-                row |= {"told_caption": spoken["model"][i].pop("caption")}
-                row |= {"shuffled_caption": spoken["shuffled_media"][i].pop("caption")}
-                for by, told in spoken.items():
-                    row |= {f"captions.{by}.{name}": value for name, value in told[i].items()}
+            row |= {f"captions.{by}.{name}": value for by, told in spoken.items() for name, value in told[i].items()}
             if asked[i]:
                 row["why"] = self._why(example, truth)
             if truth:
@@ -80,7 +77,9 @@ class Examiner:
         return rows
 
     def _speak(self, examples: Sequence[Example]) -> list[dict[str, Any]]:
-        """The caption told of each example, its wording, and how likely the true one was."""
+        """The caption told of each example, its wording, and how likely the true one was; None of likes alone."""
+        if "caption" not in self.simulator.heads:
+            return [{"caption": None} for _ in examples]
         visual = self.simulator.see(examples, self.simulator.task("caption"))
         captions = self.simulator.captions(examples, visual=visual)
         close = wording([example.post.caption or "" for example in examples], captions, self.documents)
@@ -103,7 +102,7 @@ class Examiner:
     ) -> dict[str, Any]:
         """What can be said because the truth is known: of likes, of the captions' subjects, of the retrieved frames."""
         known: dict[str, Any] = {"likes.noise_floor": np.expm1(truth["expected_log1p"])}
-        if self.known and "told_caption" in row and row["seen"] and (shown := truth["subjects"]):
+        if self.known and row["seen"] and (shown := truth["subjects"]):
             for by, caption in zip(READ_BY, (row["told_caption"], row["shuffled_caption"]), strict=True):
                 named = named_in(caption, self.known.subjects)
                 known[f"captions.{by}.names_all"] = float(set(shown) <= set(named))

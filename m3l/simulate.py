@@ -56,13 +56,15 @@ class Simulator:
         """What it can tell: "likes", "caption" or both."""
         return tuple(head for head in ("likes", "caption") if any(task.head == head for task in self.config.tasks))
 
-    def is_cold(self, post: Post) -> bool:
-        """Whether nothing is known of the post's account: neither its history nor, without one, its name."""
-        return post.username not in self.accounts if post.history is None else post.history.cold
-
     def task(self, head: str) -> TaskConfig:
         """The first task of that head: "likes" or "caption"."""
         return next(task for task in self.config.tasks if task.head == head)
+
+    def is_cold(self, post: Post) -> bool:
+        """Whether nothing is known of the post's account: neither a history nor, where none is read, its name."""
+        if self.config.model.history:
+            return post.history is None or post.history.cold
+        return post.username not in self.accounts
 
     def simulate(
         self,
@@ -70,7 +72,7 @@ class Simulator:
         media: Sequence[Sequence[MediaFrames]],
         heads: Sequence[str] | None = None,
     ) -> list[Prediction]:
-        """One prediction per post, in order: retrieval, then each head's task.
+        """One prediction per post, in order: its history and its frames, then each head's task.
 
         `media` are the key frames of each post's files. A post without readable media is answered from its
         metadata, and its `error` says why.
@@ -89,13 +91,6 @@ class Simulator:
             for example, told, caption in zip(read[heads[0]], likes, captions, strict=True)
         ]
 
-    def _contexts(self, posts: Sequence[Post], media: Sequence[Sequence[MediaFrames]]) -> Sequence[dict[str, Context]]:
-        tasks = self.config.tasks
-        if not self.config.model.media:
-            return [{task.name: Context(post_id=post.post_id, task=task.name) for task in tasks} for post in posts]
-        assert self.retriever is not None, "a bundle without a retriever answers examples, not posts"
-        return contexts(self.retriever, tasks, posts, media, self.config.retriever)
-
     def likes(self, examples: Sequence[Example]) -> list[LikesTold]:
         """The likes told of each example: the median, with the intervals that the bundle was calibrated to."""
         told = self.log1p(examples)
@@ -111,8 +106,9 @@ class Simulator:
         """log(1 + likes) told of each example; `visual` as `see` gives it, where it is known."""
         if not examples:
             return np.zeros(0)
-        task, read = self.task("likes"), self.as_trained(examples)
+        task = self.task("likes")
         visual = self.see(examples, task) if visual is None else visual
+        read = self.as_trained(examples)
         batch = self.here(self.collator.prompts(read, task) | self.collator.history(read))
         told = self.model(**batch, visual=visual, tell_likes=True).likes.double().cpu().numpy()
         return told * self.scale.std + self.scale.mean
@@ -172,6 +168,13 @@ class Simulator:
     def here(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The batch on the Simulator's device."""
         return {name: value.to(self.device) for name, value in batch.items()}
+
+    def _contexts(self, posts: Sequence[Post], media: Sequence[Sequence[MediaFrames]]) -> Sequence[dict[str, Context]]:
+        tasks = self.config.tasks
+        if not self.config.model.media:
+            return [{task.name: Context(post_id=post.post_id, task=task.name) for task in tasks} for post in posts]
+        assert self.retriever is not None, "a bundle without a retriever answers examples, not posts"
+        return contexts(self.retriever, tasks, posts, media, self.config.retriever)
 
     def _intervals(self, log1p: float, cold: bool) -> tuple[Interval, ...]:
         halves = {level: self.intervals.half(level, cold) for level in LEVELS}

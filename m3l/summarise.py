@@ -96,7 +96,7 @@ def _likes(numbers: Numbers, draws: Draws) -> Figures:
 def _captions(numbers: Numbers, draws: Draws) -> Figures:
     made: Figures = {}
     for who, columns in _by_who(numbers, "captions").items():
-        if np.isnan(columns["rouge_l"]).all():  # of a model that tells likes alone
+        if np.isnan(columns["rouge_l"]).all():  # likes alone were told
             continue
         rounds = {metric: draws.mean(columns[name]) for metric, name in TOLD.items() if name in columns}
         rounds |= each_round(bleu, {name: draws.sums(columns[name]) for name in BLEU_SUMS})

@@ -11,16 +11,12 @@ from m3l.config import Config
 from m3l.records import Post, to_table
 from m3l.wording import WORDING, Documents, wording
 from pipelines.examples import with_histories
-from pipelines.heldout import NEEDED, held_out
+from pipelines.heldout import NEEDED, heads_of, held_out
 
 CHUNK_ROWS = 4096
-LIKES = ("mean", "account_mean", "account_median", "trees_metadata")
-PAST = ("account_recent", "trees_history")  # of posts whose histories are known
+LIKES = ("mean", "account_mean", "account_median", "trees_metadata", "trees_history", "account_recent")
 CAPTIONS = ("nearest_post", "constant")
-NUMBERS = (
-    *(f"likes.{who}" for who in (*LIKES, *PAST)),
-    *(f"captions.{who}.{name}" for who in CAPTIONS for name in WORDING),
-)
+NUMBERS = (*(f"likes.{who}" for who in LIKES), *(f"captions.{who}.{name}" for who in CAPTIONS for name in WORDING))
 BASELINES = pa.schema(
     [
         pa.field("post_id", pa.string(), nullable=False),
@@ -35,10 +31,11 @@ def tell_baselines(config: Config, folder: str, documents: Documents) -> int:
 
     One worker holds the training rows while it fits; the held-out ones pass through in chunks.
     """
-    from m3l import baselines, history_trees  # here, so that only the worker waits for it
+    from m3l import baselines  # here, so that only the worker waits for it
+    from m3l.history_trees import AccountRecent, HistoryTrees
 
-    known = storage.read_rows(config.paths.of("posts"), batch_rows=CHUNK_ROWS)
-    train = [Post.model_validate(row) for row in known if row["split"] == "train"]
+    posts = storage.read_rows(config.paths.of("posts"), batch_rows=CHUNK_ROWS)
+    train = [Post.model_validate(row) for row in posts if row["split"] == "train"]
     if storage.count_rows(folder) == sum(1 for _ in held_out(config, NEEDED)):
         return len(train)
     likes: dict[str, Any] = {
@@ -48,13 +45,15 @@ def tell_baselines(config: Config, folder: str, documents: Documents) -> int:
         "trees_metadata": baselines.MetadataTrees(),
     }
     captions: dict[str, Any] = {"nearest_post": baselines.NearestCaption(), "constant": baselines.ConstantCaption()}
-    if past := storage.parts(config.paths.of("history")) and config.paths.of("history"):
-        likes |= {"account_recent": history_trees.AccountRecent(), "trees_history": history_trees.HistoryTrees()}
-        train = with_histories(train, past)
+    if past := storage.parts(config.paths.of("history")):  # else nobody knows the accounts' earlier posts
+        train = with_histories(train, config.paths.of("history"))
+        likes |= {"trees_history": HistoryTrees(), "account_recent": AccountRecent()}
     told_likes = {who: baseline.fit(train) for who, baseline in likes.items()}
-    told_captions = {who: baseline.fit(train) for who, baseline in captions.items()}
-    for posts in _chunks(held_out(config)):
-        chunk = with_histories(posts, past) if past else posts
+    writes = "caption" in heads_of(config)
+    told_captions = {who: baseline.fit(train) for who, baseline in captions.items() if writes}
+    for chunk in _chunks(held_out(config)):
+        if past:
+            chunk = with_histories(chunk, config.paths.of("history"))
         rows: list[dict[str, Any]] = [{"post_id": post.post_id} for post in chunk]
         for who, baseline in told_likes.items():
             for row, value in zip(rows, baseline.predict(chunk).tolist(), strict=True):

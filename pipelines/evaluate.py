@@ -24,7 +24,7 @@ from pipelines.baselines import tell_baselines
 from pipelines.examples import history_of, key_frames, load_examples, rows
 from pipelines.figures import figures
 from pipelines.gallery import evaluation
-from pipelines.heldout import NEEDED, held_out, only_held_out, truth_of
+from pipelines.heldout import NEEDED, heads_of, held_out, only_held_out, truth_of
 from pipelines.session import connect
 from pipelines.stage import Summary, claim, console, todo, write
 
@@ -100,7 +100,12 @@ def _measure(config: Config, folder: str, documents: "ray.ObjectRef[Documents]")
         columns=NEEDED,
         override_num_blocks=-(-len(ids) // config.evaluate.batch_size),  # about as many held-out posts in each
     )
-    chosen = rows.map_batches(only_held_out, fn_kwargs={"config": config}, batch_format="pyarrow", batch_size=None)
+    chosen = rows.map_batches(
+        only_held_out,
+        fn_kwargs={"splits": config.evaluate.splits, "heads": heads_of(config)},
+        batch_format="pyarrow",
+        batch_size=None,
+    )
     measured = (
         todo(chosen, "post_id", done)
         .repartition(target_num_rows_per_block=config.evaluate.batch_size)

@@ -9,7 +9,7 @@ from m3l.corpus import on_screen
 from m3l.report import Evaluation
 from m3l.report.evaluation import Effect, Frame, Shown, Span, Trial
 from m3l.store import open_store
-from pipelines.examples import example, load_examples
+from pipelines.examples import example, history_of, load_examples
 from pipelines.heldout import truth_of
 
 
@@ -60,7 +60,7 @@ def _card(config: Config, metrics: dict[str, Any]) -> dict[str, str]:
 def _shown(config: Config, rows: str, post_id: str) -> Shown:
     row = open_store(rows, "post_id")[post_id][0]
     paths, folder = config.paths, truth_of(config)
-    examples = load_examples(paths.of("posts"), paths.of("context"), [post_id]).to_pylist()[0]
+    examples = load_examples(paths.of("posts"), paths.of("context"), [post_id], history_of(config)).to_pylist()[0]
     told = example(examples, next(t.name for t in config.tasks if t.head == "likes"))
     truth = open_store(folder, "post_id")[post_id][0] if folder else None
     effects = row["why"] or []

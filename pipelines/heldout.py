@@ -7,7 +7,6 @@ import pyarrow as pa
 
 from m3l import storage
 from m3l.config import Config
-from pipelines.examples import masked_fields
 
 NEEDED = ["post_id", "split", "caption", "likes"]
 
@@ -15,18 +14,23 @@ NEEDED = ["post_id", "split", "caption", "likes"]
 def held_out(config: Config, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
     """The rows of posts/ that are measured, a few at a time; `columns` (NEEDED among them), or all of each."""
     found = storage.read_rows(config.paths.of("posts"), columns, batch_rows=4096)
-    return (row for row in found if is_held_out(row, config))
+    heads = heads_of(config)
+    return (row for row in found if is_held_out(row, config.evaluate.splits, heads))
 
 
-def is_held_out(row: dict[str, Any], config: Config) -> bool:
-    """Whether a post is of one of the splits, with all that the tasks are to tell."""
-    known = {"caption": bool(row["caption"]), "likes": row["likes"] is not None}
-    return row["split"] in config.evaluate.splits and all(known.get(name, True) for name in masked_fields(config))
+def heads_of(config: Config) -> tuple[str, ...]:
+    """What is told of a post: its likes, and its caption where a task writes one."""
+    return ("likes", "caption") if any(task.head == "caption" for task in config.tasks) else ("likes",)
 
 
-def only_held_out(block: pa.Table, config: Config) -> pa.Table:
+def is_held_out(row: dict[str, Any], splits: tuple[str, ...], heads: tuple[str, ...]) -> bool:
+    """Whether a post is of one of the splits, with all that is to be told."""
+    return row["split"] in splits and all(row[head] not in (None, "") for head in heads)
+
+
+def only_held_out(block: pa.Table, splits: tuple[str, ...], heads: tuple[str, ...]) -> pa.Table:
     """The ids of the posts of a block (NEEDED) that are measured."""
-    kept = [is_held_out(row, config) for row in block.to_pylist()]
+    kept = [is_held_out(row, splits, heads) for row in block.to_pylist()]
     return block.filter(pa.array(kept, pa.bool_())).select(["post_id"])
 
 

@@ -23,7 +23,6 @@ from m3l.media.keyframes import KeyFrameReader
 from m3l.records import Media, MediaFrames, MediaKind, Post, Prediction
 from serve_app.messages import Answer, Draft, DraftWithFiles, DraftWithMedia, FrameShown, UnreadMedium
 
-TOLD = {"likes", "likes_low", "likes_high", "intervals", "caption", "cold_account", "error"}
 READERS = 4  # files fetched at a time; one is decoded at a time
 HEARD_S = 10.0  # a model that answered so lately is not asked whether it is there
 PROBE_S = 5.0
@@ -75,7 +74,9 @@ class Service:
         told = await self._tell(Post(post_id=uuid4().hex, media=tuple(media), **known), read)
         images = {(found.media_id, frame.time_s): frame.image for found in read for frame in found.frames}
         return Answer(
-            **told.model_dump(include=TOLD),
+            **told.model_dump(
+                include={"likes", "likes_low", "likes_high", "intervals", "caption", "cold_account", "error"}
+            ),
             frames=[
                 FrameShown(**frame.model_dump(), image=_data_url(images[frame.media_id, frame.time_s]))
                 for frame in told.frames
