@@ -99,10 +99,10 @@ class Asker:
     """Points that Optuna's TPE asks for. The same results give the same point, so that a sweep can be cut off."""
 
     def __init__(self, chosen: Space, seed: int, trials: int):
-        from optuna.distributions import CategoricalDistribution, FloatDistribution
+        from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
         self.seed, self.startup = seed, max(3, trials // 4)
-        self.distributions = {
+        self.distributions: dict[str, BaseDistribution] = {
             field: FloatDistribution(values.low, values.high, log=values.log)
             if isinstance(values, Range)
             else CategoricalDistribution(values)

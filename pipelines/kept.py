@@ -15,7 +15,7 @@ def folder_of(config: Config, point: Point) -> str:
 
 def read(config: Config, point: Point) -> dict[str, Any]:
     """The record of a trial, or an empty one."""
-    fresh = {"point": point, "evaluations": [], "seeds": [], "end": None, "error": None}
+    fresh: dict[str, Any] = {"point": point, "evaluations": [], "seeds": [], "end": None, "error": None}
     return storage.read_json(f"{folder_of(config, point)}/{RECORD}") or fresh
 
 
