@@ -2,6 +2,7 @@
 
 import logging
 import os
+from typing import Any
 
 # Its core logs an error for each actor pool whose constructor takes arguments, and goes on.
 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
@@ -12,6 +13,7 @@ from ray.data import DataContext
 
 from m3l.config import RayConfig
 
+STARTS = 3  # of a Ray on this machine, which gives a start 30 s whatever else the machine does
 NO_PROGRESS_S = 300  # a stage that yields nothing for so long is stuck, and says so
 
 
@@ -31,7 +33,17 @@ def connect(config: RayConfig) -> None:
     if address:
         ray.init(address=address, **quiet)
     else:
-        # The dashboard stays on: Tune frees the resources of a finished trial through its API.
-        ray.init(address="local", num_cpus=config.num_cpus, include_dashboard=True, **quiet)
+        _start(config, quiet)
     for noisy in ("ray.data", "ray.train", "ray.tune"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+
+
+def _start(config: RayConfig, quiet: dict[str, Any]) -> None:
+    for left in reversed(range(STARTS)):
+        try:
+            # The dashboard stays on: Tune frees the resources of a finished trial through its API.
+            ray.init(address="local", num_cpus=config.num_cpus, include_dashboard=True, **quiet)
+            return
+        except Exception as error:  # Ray has no class of its own for it
+            if not left or "timed out during startup" not in str(error):
+                raise
