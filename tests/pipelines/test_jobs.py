@@ -93,7 +93,7 @@ def submit(cluster, verb: str, *arguments: str, options: tuple[str, ...] = ()) -
         env=environment,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         check=False,
     )
 
