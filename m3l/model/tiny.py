@@ -1,5 +1,6 @@
 """An InstructBLIP from nothing: a few million random weights and tokenizers learned from the posts themselves."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 import torch
@@ -117,10 +118,18 @@ def _text_tokenizer(texts: list[str], vocabulary: int) -> PreTrainedTokenizerFas
 
 
 def _qformer_tokenizer(texts: list[str], vocabulary: int) -> BertTokenizer:
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    """Frequent words whole, others by their letters; WordPieceTrainer, which makes parts, breaks ties by chance."""
+    normalizer, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    words: Counter[str] = Counter()
+    for text in texts:
+        words.update(word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
+    letters = Counter(letter for word, count in words.items() for letter in word * count)
+    letters_known = _by_frequency(letters)[: vocabulary // 4]
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    trainer = trainers.WordPieceTrainer(vocab_size=vocabulary, show_progress=False, special_tokens=special)
-    tokenizer.train_from_iterator(texts, trainer)
-    return BertTokenizer(vocab=tokenizer.get_vocab(), model_max_length=512)
+    known = [*special, *letters_known, *(f"##{letter}" for letter in letters_known), *_by_frequency(words)]
+    tokens = list(dict.fromkeys(known))[:vocabulary]
+    return BertTokenizer(vocab={token: i for i, token in enumerate(tokens)}, model_max_length=512)
+
+
+def _by_frequency(counts: Counter[str]) -> list[str]:
+    return sorted(counts, key=lambda name: (-counts[name], name))

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 400  # of a machine with other work
+PATIENCE_S = 1200  # of a machine with other work
 
 
 @contextmanager

@@ -107,7 +107,18 @@ def test_every_verb_runs_as_a_job(cluster, tmp_path):
     here = [f"paths.run={tmp_path}", f"paths.media_root={tmp_path}/corpus", f"ingest.table={tmp_path}/corpus/table"]
     settings.write_text(load("tiny", [*QUICK, *here, f"corpus.posts={POSTS}"]).to_yaml())
     told = tmp_path / "told.csv"
-    verbs = ["corpus", "ingest", "frames", "train_retriever", "retrieve", "train", "tune", "evaluate", "predict"]
+    verbs = [
+        "corpus",
+        "ingest",
+        "history",
+        "frames",
+        "train_retriever",
+        "retrieve",
+        "train",
+        "tune",
+        "evaluate",
+        "predict",
+    ]
     extra = {"predict": (str(tmp_path / "bundle"), str(tmp_path / "corpus" / "table"), str(told))}
     for verb in verbs:
         job = submit(cluster, verb, "--config", str(settings), *extra.get(verb, ()))

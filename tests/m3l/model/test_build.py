@@ -73,6 +73,15 @@ def test_without_lora_everything_trains(processor: Any) -> None:
     assert all(p.requires_grad for p in build_model(TINY.model, processor, seed=0).parameters())
 
 
+def test_the_same_texts_give_the_same_words() -> None:
+    texts = [
+        f"{first} sees {second} {number}" for number, (first, second) in enumerate(zip("abcdef", "fedcba", strict=True))
+    ]
+    one, other = (build_processor(TINY.model, texts) for _ in range(2))
+    for name in ("tokenizer", "qformer_tokenizer"):
+        assert getattr(one, name).get_vocab() == getattr(other, name).get_vocab()
+
+
 def test_all_ranks_start_equal(processor: Any) -> None:
     one, two, other = (copied(build_model(LORA, processor, seed)) for seed in (1, 1, 2))
     assert all((one[name] == two[name]).all() for name in one)
