@@ -13,7 +13,7 @@ SPACE = "tune.space={train.cut: [25.0, 50.0, 75.0], train.lr: [0.0001, 0.001]}"
 
 
 def points(*settings: str) -> list[sweep.Point]:
-    config = load("tiny", list(settings))
+    config = load("tiny", ["train.cut=50", *settings])
     return sweep.points(config, sweep.space(config))
 
 
