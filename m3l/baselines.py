@@ -8,6 +8,7 @@ left is a ValueError.
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
+from typing import Self
 
 import lightgbm as lgb
 import numpy as np
@@ -39,11 +40,13 @@ class Mean:
 class AccountMedian:
     """The median likes of the account's training posts; of all training posts for an account never seen."""
 
-    def fit(self, posts: Sequence[Post]) -> "AccountMedian":
+    statistic = "median"
+
+    def fit(self, posts: Sequence[Post]) -> Self:
         known = _labelled(posts)
         likes = pd.Series(_likes(known))
-        self.overall = float(likes.median())
-        self.accounts = likes.groupby([post.username for post in known]).median().to_dict()
+        self.overall = float(likes.agg(self.statistic))
+        self.accounts = likes.groupby([post.username for post in known]).agg(self.statistic).to_dict()
         return self
 
     def predict(self, posts: Sequence[Post]) -> Likes:
@@ -53,12 +56,7 @@ class AccountMedian:
 class AccountMean(AccountMedian):
     """The mean likes of the account's training posts; of all training posts for an account never seen."""
 
-    def fit(self, posts: Sequence[Post]) -> "AccountMean":
-        known = _labelled(posts)
-        likes = pd.Series(_likes(known))
-        self.overall = float(likes.mean())
-        self.accounts = likes.groupby([post.username for post in known]).mean().to_dict()
-        return self
+    statistic = "mean"
 
 
 class MetadataTrees:

@@ -22,10 +22,11 @@ def calibrated(made: Bundle, device: torch.device | None = None) -> Intervals:
     if not any(task.head == "likes" for task in config.tasks):
         return Intervals()
     ids, task = post_ids(posts, "validation", ("likes",))[:MOST], simulator.task("likes").name
+    past = history_of(config)
 
     def read() -> Iterator[list[Example]]:
         for start in range(0, len(ids), AT_ONCE):
-            block = load_examples(posts, context, ids[start : start + AT_ONCE], history_of(config))
+            block = load_examples(posts, context, ids[start : start + AT_ONCE], past)
             yield [row[task] for row in rows(block, config.tasks)]
 
     return calibrate(simulator, read)

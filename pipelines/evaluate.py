@@ -26,7 +26,7 @@ from pipelines.figures import figures
 from pipelines.gallery import evaluation
 from pipelines.heldout import NEEDED, heads_of, held_out, only_held_out, truth_of
 from pipelines.session import connect
-from pipelines.stage import Summary, claim, console, todo, write
+from pipelines.stage import SETTINGS, Summary, claim, console, todo, write
 
 PACKAGES = ("ray", "torch", "transformers", "peft", "open_clip_torch", "katna", "av")
 
@@ -43,7 +43,11 @@ def main(config: Config, seconds: dict[str, float] | None = None) -> dict[str, A
     if truth_of(config) and not storage.parts(config.paths.of("embeddings")):
         raise ConfigError(f"{config.paths.of('embeddings')} holds no embeddings: run `m3l retrieve` first")
     bundle = storage.digest(*(f"{config.paths.of('bundle')}/{name}" for name in ("bundle.json", "config.yaml")))
-    claim(f"{folder}/predictions", {"bundle": bundle, "why": config.evaluate.why})
+    splits = list(config.evaluate.splits)
+    claim(f"{folder}/predictions", {"bundle": bundle, "why": config.evaluate.why, "splits": splits})
+    past = config.paths.of("history")
+    histories = storage.read_json(f"{past}/{SETTINGS}") if storage.parts(past) else None
+    claim(f"{folder}/baselines", {"splits": splits, "tells": list(heads_of(config)), "histories": histories})
     connect(config.ray)
     started = time.monotonic()
     documents = ray.put(Documents(row["caption"] or "" for row in held_out(config, NEEDED)))
