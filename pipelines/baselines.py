@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from m3l import storage
 from m3l.config import Config
+from m3l.evaluation.wording import WORDING, Documents, wording
 from m3l.records import Post, to_table
-from m3l.wording import WORDING, Documents, wording
 from pipelines.examples import with_histories
 from pipelines.heldout import NEEDED, heads_of, held_out
 
@@ -31,8 +31,8 @@ def tell_baselines(config: Config, folder: str, documents: Documents) -> int:
 
     One worker holds the training rows while it fits; the held-out ones pass through in chunks.
     """
-    from m3l import baselines  # here, so that only the worker waits for it
-    from m3l.history_trees import AccountRecent, HistoryTrees
+    from m3l.evaluation import baselines  # here, so that only the worker waits for it
+    from m3l.evaluation.history_trees import AccountRecent, HistoryTrees
 
     posts = storage.read_rows(config.paths.of("posts"), batch_rows=CHUNK_ROWS)
     train = [Post.model_validate(row) for row in posts if row["split"] == "train"]

@@ -11,15 +11,15 @@ import ray
 from m3l import storage
 from m3l.config import Config, ConfigError
 from m3l.corpus import Formula, World
+from m3l.evaluation.measure import Examiner
+from m3l.evaluation.measured import MEASURED
+from m3l.evaluation.wording import Documents
 from m3l.ids import hashes
-from m3l.measure import Examiner
-from m3l.measured import MEASURED
 from m3l.records import to_table
 from m3l.report import build_report
 from m3l.retriever.stored import Embeddings
 from m3l.simulate import Simulator
 from m3l.store import open_store
-from m3l.wording import Documents
 from pipelines.baselines import tell_baselines
 from pipelines.examples import history_of, key_frames, load_examples, rows
 from pipelines.figures import figures

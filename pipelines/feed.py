@@ -10,7 +10,7 @@ from ray.data import DataIterator, Dataset, ExecutionOptions
 from ray.train import DataConfig
 
 from m3l.config import TaskConfig
-from m3l.order import Order
+from m3l.learning.order import Order
 from m3l.records import Example
 from pipelines.examples import load_examples, rows
 
@@ -43,7 +43,7 @@ class InOrder(DataConfig):
         if self.kept:
             shards = [self._dataset(ids, None, 0, 1).iterator()] * world_size
         else:  # read by an actor beside each rank, which has its own work
-            from m3l.checkpoint import newest  # imports torch, which nothing else here needs
+            from m3l.learning.checkpoint import newest  # imports torch, which nothing else here needs
 
             first = newest(self.checkpoints)
             made = [self._dataset(ids, first, rank, world_size) for rank in range(world_size)]

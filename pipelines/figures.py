@@ -7,11 +7,11 @@ from jaxtyping import Bool
 
 from m3l import storage
 from m3l.config import Config
-from m3l.conformal import Intervals
+from m3l.evaluation.conformal import Intervals
+from m3l.evaluation.measured import NUMBERS
+from m3l.evaluation.resample import Column
+from m3l.evaluation.summarise import agreement, coverage, summarise
 from m3l.ids import hashes
-from m3l.measured import NUMBERS
-from m3l.resample import Column
-from m3l.summarise import agreement, coverage, summarise
 from pipelines import baselines
 from pipelines.heldout import truth_of
 

@@ -16,19 +16,20 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from torch import Tensor
 
-from m3l import parallel, storage
+from m3l import storage
 from m3l.batch import Collator, LikesScale
 from m3l.config import Config, ConfigError, parse
-from m3l.conformal import Intervals
-from m3l.curve import Curve
-from m3l.loop import train
+from m3l.evaluation.conformal import Intervals
+from m3l.learning import parallel
+from m3l.learning.curve import Curve
+from m3l.learning.loop import train
+from m3l.learning.order import Order
+from m3l.learning.training import Learner, word_weights
 from m3l.model.build import build_model, build_processor
-from m3l.order import Order
 from m3l.plan import plan
 from m3l.prompts import render
 from m3l.records import Example, Post
 from m3l.store import open_store
-from m3l.training import Learner, word_weights
 from pipelines.examples import history_of, load_examples, masked_fields, post_ids, rows
 from pipelines.feed import InOrder, feed
 from pipelines.history import ACCOUNTS

@@ -18,7 +18,7 @@ from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
 from m3l import storage
 from m3l.config import Config, ConfigError, parse
-from m3l.parallel import spread
+from m3l.learning.parallel import spread
 from m3l.records import MediaFrames, Post
 from m3l.retriever.clip import Retriever
 from m3l.retriever.pixels import Preprocess

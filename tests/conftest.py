@@ -13,7 +13,9 @@ os.environ.update(s3.ENVIRONMENT)  # before Ray starts, whose workers inherit it
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for tensors this small, threads cost more than they give
 
 # Here, because a module that is imported earlier would carry no checks.
-install_import_hook(["m3l.model", "m3l.batch", "m3l.training", "m3l.tasks", "m3l.retriever"], "beartype.beartype")
+install_import_hook(
+    ["m3l.model", "m3l.batch", "m3l.learning.training", "m3l.tasks", "m3l.retriever"], "beartype.beartype"
+)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""What leaving a part out of a post takes from its likes by the corpus's own formula: the truth beside `m3l.why`."""
+"""What leaving a part out takes from the likes by the corpus's formula: what m3l/evaluation/why.py is held to."""
 
 from typing import Any
 

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from m3l.config import load
+from m3l.learning.training import StepLoss
 from m3l.plan import plan
-from m3l.training import StepLoss
 
 from .steps import BATCH, FRAMES, QUERIES, Size, measured, media, ours, text
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from m3l.config import ConfigError, load
-from m3l.vision_cache import VisionCache
+from m3l.learning.vision_cache import VisionCache
 
-from .test_training import POSTS, learner
+from ..test_training import POSTS, learner
 
 FRAMES = [b"one", b"two", b"three"]
 

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from m3l.conformal import Intervals, widths
-from m3l.measured import NUMBERS
-from m3l.summarise import agreement, coverage, summarise
-from m3l.wording import BLEU_SUMS
+from m3l.evaluation.conformal import Intervals, widths
+from m3l.evaluation.measured import NUMBERS
+from m3l.evaluation.summarise import agreement, coverage, summarise
+from m3l.evaluation.wording import BLEU_SUMS
 
 
 def numbers(posts: int = 40, **known: Any) -> dict[str, np.ndarray]:

@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 import torch
 
-from m3l import checkpoint, storage
-from m3l.curve import Curve
-from m3l.loop import interval, train
-from m3l.order import Order
-from m3l.training import Learner
+from m3l import storage
+from m3l.learning import checkpoint
+from m3l.learning.curve import Curve
+from m3l.learning.loop import interval, train
+from m3l.learning.order import Order
+from m3l.learning.training import Learner
 
-from .made import example, row
-from .test_training import learner
+from ..made import example, row
+from ..test_training import learner
 
 ROWS = [row(example(number, frames=number % 3)) for number in range(10)]
 STEPS = 9

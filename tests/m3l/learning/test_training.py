@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from m3l.learning.order import Order
+from m3l.learning.reading import augmented
+from m3l.learning.training import Learner, learning_rate, word_weights
 from m3l.model.build import build_model
-from m3l.order import Order
-from m3l.reading import augmented
 from m3l.tasks import draw_task
-from m3l.training import Learner, learning_rate, word_weights
 
-from .made import BEHAVIOUR, CONTENT, TINY, collator, example, row
+from ..made import BEHAVIOUR, CONTENT, TINY, collator, example, row
 
 POSTS = [row(example(0, frames=2)), row(example(1)), row(example(2, frames=0))]
 

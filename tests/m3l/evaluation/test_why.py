@@ -8,14 +8,14 @@ import pytest
 from m3l.batch import LikesScale
 from m3l.bundle import Bundle
 from m3l.config import CorpusConfig, override
-from m3l.conformal import Intervals
 from m3l.corpus import Formula, World
+from m3l.evaluation.conformal import Intervals
+from m3l.evaluation.why import why
 from m3l.prompts import nameless, week, without
 from m3l.records import Example
 from m3l.simulate import Simulator
-from m3l.why import why
 
-from .made import TINY, example
+from ..made import TINY, example
 
 
 @pytest.fixture(params=["", "Username is {username}."])

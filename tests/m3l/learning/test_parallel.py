@@ -1,6 +1,5 @@
 """One process, DDP and FSDP2 on two ranks train alike, go on alike, and end with the same weights."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,16 +8,19 @@ from typing import Any
 import pytest
 import torch
 
-ROOT = Path(__file__).parents[2]
+from m3l.learning import checkpoint
+
+from . import ranks as ours
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What two ranks left of each strategy."""
     folder = tmp_path_factory.mktemp("ranks")
-    script = Path(__file__).with_name("ranks.py")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    ended = subprocess.run([sys.executable, script, folder], env=environment, capture_output=True, timeout=600)
+    command = [sys.executable, "-m", "tests.m3l.learning.ranks", folder]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=600)
     assert ended.returncode == 0, ended.stderr.decode()[-4000:]
     return folder
 
@@ -31,7 +33,6 @@ def ranks(folder: Path) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def alone() -> dict[str, Any]:
     """The same steps in this process."""
-    ours = _script()
     taught = ours.learner("ddp")
     told = [taught.step(ours.cells(step)) | {"norm": taught.norm} for step in range(ours.STEPS)]
     return {"told": told, "held_out": taught.evaluate(ours.HELD_OUT), "weights": _weights(taught)}
@@ -58,9 +59,7 @@ def test_a_resumed_run_ends_with_the_same_weights(strategy: str, ranks: list[dic
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_one_process_goes_on_with_what_two_ranks_left(strategy: str, folder: Path, ranks: list[dict[str, Any]]) -> None:
-    from m3l import checkpoint
-
-    ours, saved = _script(), str(folder / strategy)
+    saved = str(folder / strategy)
     taught = ours.learner(strategy)
     step, facts = checkpoint.recover(saved) or (0, {})
     taught.load(saved, step, facts)
@@ -78,12 +77,3 @@ def _close(told: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> 
     for name, weight in expected.items():
         # Adam turns the last digit of a gradient near zero into a part of a step.
         assert torch.quantile((told[name] - weight).abs().flatten()[:100_000], 0.99) < 5e-4, name
-
-
-def _script() -> Any:
-    sys.path.insert(0, str(Path(__file__).parent))
-    try:
-        import ranks
-    finally:
-        sys.path.pop(0)
-    return ranks

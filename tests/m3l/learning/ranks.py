@@ -1,18 +1,19 @@
-"""Gloo ranks that train together: `python ranks.py FOLDER` leaves there what two of them saw, by strategy."""
+"""Gloo ranks that train together: `python -m tests.m3l.learning.ranks FOLDER` leaves what both saw, by strategy."""
 
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
-from made import TINY, WORDS, collator, example, row
 
-from m3l import checkpoint, parallel
 from m3l.config import LoraSettings
+from m3l.learning import checkpoint, parallel
+from m3l.learning.order import Order
+from m3l.learning.reading import Row
+from m3l.learning.training import Learner
 from m3l.model.build import build_model, build_processor
-from m3l.order import Order
-from m3l.reading import Row
-from m3l.training import Learner
+
+from ..made import TINY, WORDS, collator, example, row
 
 STEPS, SAVED = 6, 3
 ORDER = Order(rows=48, seed=0, cell=2, cells=4)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from m3l import metrics
-from m3l.resample import Draws, each_round, interval
+from m3l.evaluation import metrics
+from m3l.evaluation.resample import Draws, each_round, interval
 
 
 @pytest.fixture(scope="module")

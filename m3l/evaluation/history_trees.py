@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from m3l.baselines import features
+from m3l.evaluation.baselines import features
 from m3l.records import History, Post
 
 Likes = Float[np.ndarray, " post"]

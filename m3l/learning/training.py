@@ -10,15 +10,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from m3l import checkpoint, parallel
 from m3l.batch import Collator
 from m3l.config import TaskConfig, TrainConfig
+from m3l.learning import checkpoint, parallel
+from m3l.learning.optim import build_optimiser
+from m3l.learning.order import Order
+from m3l.learning.reading import Reader, Reading, Row, loss_name
+from m3l.learning.stopping import EarlyStopping
+from m3l.learning.vision_cache import VisionCache
 from m3l.model.modeling import M3L
-from m3l.optim import build_optimiser
-from m3l.order import Order
-from m3l.reading import Reader, Reading, Row, loss_name
-from m3l.stopping import EarlyStopping
-from m3l.vision_cache import VisionCache
 
 EVALUATED = 32  # rows of an evaluation that are read at once
 
