@@ -1,19 +1,21 @@
-"""A sweep through Ray Tune: a trial that falls behind ends early, and what is left is a preset, a page and events."""
+"""A sweep through Ray Tune: a trial that falls behind ends early, and one that is cut off ends as if it was not."""
 
 import time
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 import ray
 
-from m3l import storage
+from m3l import storage, sweep
 from m3l.config import Config, ConfigError, load, override
 from pipelines import tune
+from pipelines.kept import records
 
+from .programs import PATIENCE_S, kill, running, wait_for
 from .small import small
 
-PATIENCE_S = 1200  # of a machine with other work
 HOPELESS = 1e-9
 SETTINGS = {
     "tune.space": {"train.lr": [0.003, HOPELESS, 0.001]},
@@ -61,6 +63,31 @@ def test_a_sweep_leaves_a_preset_a_page_and_events_but_no_state(swept: Config) -
     assert "as configured" in (folder / "index.html").read_text()
     assert len({path.parent for path in folder.rglob("events.out.tfevents.*")}) == 3
     assert not list(folder.rglob("*.safetensors")) and not list(Path(swept.paths.run, "ray").iterdir())
+
+
+@pytest.mark.parametrize("seed", [0])
+def test_a_sweep_goes_on_after_a_kill_and_has_the_same_winner(seed: int, swept: Config, tmp_path: Path) -> None:
+    config = small(tmp_path / "run", **SETTINGS)
+    (tmp_path / "settings.yaml").write_text(config.to_yaml())
+    command = "pipelines.tune", "--config", str(tmp_path / "settings.yaml")
+    with running(*command) as program:  # of its trials, one has ended then, and the second is about to
+        wait_for(lambda: sum(len(record["evaluations"]) for record in records(config)) >= 5, program)
+        time.sleep(Random(seed).uniform(0, 5))
+        kill(program)
+    before = kept(config)
+
+    with running(*command) as program:
+        assert program.wait(PATIENCE_S) == 0
+
+    assert before and before.items() <= kept(config).items()  # what had ended was not run again
+    assert trials(config) == trials(swept)
+
+
+def kept(config: Config) -> dict[str, int]:
+    """The records of the trials that have ended, by when they were written."""
+    ended = [sweep.name(record["point"]) for record in records(config) if record["end"]]
+    paths = [Path(config.paths.of("tune"), "trials", name, "trial.json") for name in ended]
+    return {str(path): path.stat().st_mtime_ns for path in paths}
 
 
 def test_a_sweep_that_cannot_fit_says_so(local_ray: None, tmp_path: Path) -> None:

@@ -1,0 +1,101 @@
+"""`kill -9` of a worker, of Ray Train's controller and of the driver: `train` goes on, and ends as if nothing was."""
+
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+
+import psutil
+import pytest
+
+from m3l import storage
+from m3l.learning import checkpoint
+from pipelines import train
+
+from .programs import PATIENCE_S, actor, kill, running, wait_for
+from .small import small
+
+INTERVAL, RANKS = 3, 2
+SETTINGS = {"train.workers": RANKS, "train.epochs": 6, "train.checkpoint_steps": INTERVAL, "train.cache_bytes": 0}
+
+
+class Control:
+    """The folder by which a test holds the program tests/pipelines/held_steps.py and sees what it begins."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        (folder / "begun").touch()
+
+    def hold_from(self, step: int) -> None:
+        (self.folder / "new").write_text(str(step))
+        (self.folder / "new").rename(self.folder / "hold")
+
+    def begun(self) -> list[tuple[int, int, int]]:
+        """(step, rank, pid) of every step that was begun."""
+        lines = (self.folder / "begun").read_text().splitlines()
+        return [tuple(map(int, line.split())) for line in lines]  # type: ignore[misc]
+
+    def ranks(self, step: int) -> dict[int, int]:
+        """The pids of the ranks that have begun a step last."""
+        return {rank: pid for begun, rank, pid in self.begun() if begun == step}
+
+    def gone(self, step: int) -> bool:
+        """Whether the processes of those ranks have ended."""
+        return not any(map(psutil.pid_exists, self.ranks(step).values()))
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("seed", [0])
+def test_train_survives_kills_of_worker_controller_and_driver(
+    seed: int, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    config, chance, control = small(tmp_path / "run", **SETTINGS), Random(seed), Control(tmp_path)
+    (tmp_path / "settings.yaml").write_text(config.to_yaml())
+    command = "tests.pipelines.held_steps", str(tmp_path), "--config", str(tmp_path / "settings.yaml")
+    # Killed at the step after which a checkpoint is being written: it may be whole or not.
+    worker, controller, driver = (INTERVAL * step for step in sorted(chance.sample(range(1, 8), 3)))
+
+    control.hold_from(worker)
+    with running(*command) as program:
+        wait_for(lambda: len(control.ranks(worker)) == RANKS, program)
+        psutil.Process(control.ranks(worker)[chance.randrange(RANKS)]).kill()
+        wait_for(lambda: control.gone(worker), program)
+        control.hold_from(controller)
+        wait_for(lambda: len(control.ranks(controller)) == RANKS, program)
+        actor("TrainController", program).kill()
+        wait_for(lambda: control.gone(controller), program)
+        control.hold_from(driver)
+        wait_for(lambda: len(control.ranks(driver)) == RANKS, program)
+        kill(program)
+    harm(tmp_path / "run" / "ray", chance)
+
+    control.hold_from(10**6)
+    with running(*command) as program:
+        assert program.wait(PATIENCE_S) == 0
+
+    begun = [step for step, rank, _ in control.begun() if rank == 0]
+    back = [(step, after) for step, after in pairwise(begun) if after <= step]
+    assert [step for step, _ in back] == [worker, controller, driver]
+    assert all(
+        step - after <= lost for (step, after), lost in zip(back, (INTERVAL, INTERVAL, 2 * INTERVAL), strict=True)
+    )
+
+    request.getfixturevalue("local_ray")  # not before: where memory is short, one Ray after the other
+    whole = small(tmp_path / "whole", **SETTINGS)
+    train.main(whole)
+    for name in ("model.safetensors", "curve.json", "metrics.json"):
+        here, there = (f"{made.paths.of('bundle')}/{name}" for made in (config, whole))
+        assert storage.digest(here) == storage.digest(there), name
+    assert files(tmp_path / "run") == files(tmp_path / "whole")
+
+
+def harm(state: Path, chance: Random) -> None:
+    """Flips a bit in a file of the newest checkpoint."""
+    folder = next(state.glob("train-*/checkpoints"))
+    newest = folder / f"step-{checkpoint.newest(str(folder)):09d}"
+    path = chance.choice(sorted(newest.iterdir()))
+    content = bytearray(path.read_bytes())
+    content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+    path.write_bytes(content)
