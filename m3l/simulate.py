@@ -14,7 +14,7 @@ from torch import Tensor
 from m3l import bundle
 from m3l.batch import IGNORED, Collator
 from m3l.config import EvaluateConfig, TaskConfig
-from m3l.evaluation.conformal import LEVELS
+from m3l.conformal import LEVELS
 from m3l.prompts import without
 from m3l.records import Context, Example, Interval, MediaFrames, Post, Prediction, ReadFrame
 from m3l.retriever.ranking import contexts

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import torch
 
 from m3l.bundle import Bundle
+from m3l.conformal import Intervals
 from m3l.evaluation.calibrate import calibrate
-from m3l.evaluation.conformal import Intervals
 from m3l.records import Example
 from m3l.simulate import Simulator
 from pipelines.examples import history_of, load_examples, post_ids, rows

@@ -7,7 +7,7 @@ from jaxtyping import Bool
 
 from m3l import storage
 from m3l.config import Config
-from m3l.evaluation.conformal import Intervals
+from m3l.conformal import Intervals
 from m3l.evaluation.measured import NUMBERS
 from m3l.evaluation.resample import Column
 from m3l.evaluation.summarise import agreement, coverage, summarise

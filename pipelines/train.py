@@ -19,7 +19,7 @@ from torch import Tensor
 from m3l import storage
 from m3l.batch import Collator, LikesScale
 from m3l.config import Config, ConfigError, parse
-from m3l.evaluation.conformal import Intervals
+from m3l.conformal import Intervals
 from m3l.learning import parallel
 from m3l.learning.curve import Curve
 from m3l.learning.loop import train

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from m3l.evaluation.conformal import ENOUGH, Intervals, Residuals, widths
+from m3l.conformal import ENOUGH, Intervals, Residuals, widths
 from m3l.prompts import nameless, without
 from m3l.records import Example
 from m3l.simulate import Simulator

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from m3l.evaluation.conformal import LEVELS
+from m3l.conformal import LEVELS
 from m3l.evaluation.wording import WORDING
 
 EFFECT = pa.struct(

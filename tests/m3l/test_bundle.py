@@ -14,7 +14,7 @@ from m3l import bundle
 from m3l.batch import LikesScale
 from m3l.card import card
 from m3l.config import ClipConfig, Config, ConfigError, override
-from m3l.evaluation.conformal import Intervals, widths
+from m3l.conformal import Intervals, widths
 from m3l.model.build import build_model, build_processor
 from m3l.model.merge import export
 from m3l.model.modeling import M3L

@@ -8,7 +8,7 @@ import yaml
 
 from m3l.bundle import Bundle
 from m3l.config import load
-from m3l.evaluation.conformal import Intervals
+from m3l.conformal import Intervals
 from m3l.learning.order import Order
 from m3l.learning.training import Learner
 from m3l.model.build import build_model

@@ -14,7 +14,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle's folder; what it says is nonsense, said in the right form."""
     from m3l import bundle
     from m3l.batch import LikesScale
-    from m3l.evaluation.conformal import Intervals, widths
+    from m3l.conformal import Intervals, widths
     from m3l.model.build import build_model, build_processor
     from m3l.retriever.clip import Retriever
 

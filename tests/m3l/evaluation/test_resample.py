@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from m3l.evaluation import metrics
+from m3l import metrics
 from m3l.evaluation.resample import Draws, each_round, interval
 
 

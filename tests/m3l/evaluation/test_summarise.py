@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from m3l.evaluation.conformal import Intervals, widths
+from m3l.conformal import Intervals, widths
 from m3l.evaluation.measured import NUMBERS
 from m3l.evaluation.summarise import agreement, coverage, summarise
 from m3l.evaluation.wording import BLEU_SUMS

@@ -8,8 +8,8 @@ import pytest
 from m3l.batch import LikesScale
 from m3l.bundle import Bundle
 from m3l.config import CorpusConfig, override
+from m3l.conformal import Intervals
 from m3l.corpus import Formula, World
-from m3l.evaluation.conformal import Intervals
 from m3l.evaluation.why import why
 from m3l.prompts import nameless, week, without
 from m3l.records import Example

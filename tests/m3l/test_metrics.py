@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from m3l.evaluation import metrics
+from m3l import metrics
 
 TRUE, PREDICTED = np.array([0.0, 10, 100]), np.array([0.0, 20, 70])
 
