@@ -144,6 +144,15 @@ class Interval(Record):
     high: float
 
 
+class Effect(Record):
+    """log(1 + likes) told of a post, minus that without a part: a field, all "media", or one "frame" of them."""
+
+    part: str
+    effect: float
+    media_id: str | None = None  # of a frame
+    time_s: float | None = None
+
+
 class Prediction(Record):
     """What the model says of a post: likes with their intervals, of which 80% is `likes_low` to `likes_high`, a
     caption, and the frames that it read."""

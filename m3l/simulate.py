@@ -78,18 +78,24 @@ class Simulator:
         metadata, and its `error` says why.
         """
         heads = heads or self.heads
-        if self.memory:
-            posts = [self.memory.recall(post) for post in posts]
-        found = self._contexts(posts, media)
-        read = {
-            h: [Example(post=p, context=c[self.task(h).name]) for p, c in zip(posts, found, strict=True)] for h in heads
-        }
+        read = self.examples(posts, media, heads)
         likes = self.likes(read["likes"]) if "likes" in heads else [None] * len(posts)
         captions = self.captions(read["caption"]) if "caption" in heads else [None] * len(posts)
         return [
             _prediction(example.post, example.context, told, caption, self.is_cold(example.post))
             for example, told, caption in zip(read[heads[0]], likes, captions, strict=True)
         ]
+
+    def examples(
+        self, posts: Sequence[Post], media: Sequence[Sequence[MediaFrames]], heads: Sequence[str]
+    ) -> dict[str, list[Example]]:
+        """What each head's task reads of the posts: their history, and the frames retrieved of their media."""
+        if self.memory:
+            posts = [self.memory.recall(post) for post in posts]
+        found = self._contexts(posts, media)
+        return {
+            h: [Example(post=p, context=c[self.task(h).name]) for p, c in zip(posts, found, strict=True)] for h in heads
+        }
 
     def likes(self, examples: Sequence[Example]) -> list[LikesTold]:
         """The likes told of each example: the median, with the intervals that the bundle was calibrated to."""

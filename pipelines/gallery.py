@@ -6,8 +6,9 @@ from m3l import storage
 from m3l.card import limits
 from m3l.config import Config
 from m3l.corpus import on_screen
+from m3l.records import Effect
 from m3l.report import Evaluation
-from m3l.report.evaluation import Effect, Frame, Shown, Span, Trial
+from m3l.report.evaluation import Frame, Shown, Span, Trial
 from m3l.store import open_store
 from pipelines.examples import example, history_of, load_examples
 from pipelines.heldout import truth_of
@@ -63,8 +64,8 @@ def _shown(config: Config, rows: str, post_id: str) -> Shown:
     examples = load_examples(paths.of("posts"), paths.of("context"), [post_id], history_of(config)).to_pylist()[0]
     told = example(examples, next(t.name for t in config.tasks if t.head == "likes"))
     truth = open_store(folder, "post_id")[post_id][0] if folder else None
-    effects = row["why"] or []
-    of_frame = {(e["media_id"], e["time_s"]): e["effect"] for e in effects if e["part"] == "frame"}
+    effects = [Effect.model_validate(effect) for effect in row["why"] or ()]
+    of_frame = {(e.media_id, e.time_s): e.effect for e in effects if e.part == "frame"}
     frames = [
         Frame(
             image=frame.image,
@@ -90,5 +91,5 @@ def _shown(config: Config, rows: str, post_id: str) -> Shown:
         duration_s=told.post.media[0].duration_s if told.post.media else None,
         frames=tuple(frames),
         spans=tuple(spans) if spans is not None else None,
-        why=tuple(Effect(part=e["part"], effect=e["effect"]) for e in effects if e["part"] != "frame"),
+        why=tuple(e for e in effects if e.part != "frame"),
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.tune import Callback, RunConfig, TuneConfig, Tuner
+from ray.tune import Callback, CheckpointConfig, RunConfig, TuneConfig, Tuner
 from ray.tune.logger import TBXLoggerCallback
 from ray.tune.schedulers import FIFOScheduler
 
@@ -93,6 +93,7 @@ def _run(config: Config, chosen: sweep.Space, points: list[Point], count: int, a
             name="sweep",
             storage_path=folder if "://" in folder else str(Path(folder).absolute()),
             callbacks=[TBXLoggerCallback(), Shown()],
+            checkpoint_config=CheckpointConfig(checkpoint_at_end=False),  # a trial keeps its own record
             verbose=0,
         ),
     ).fit()

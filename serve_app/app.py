@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from m3l import storage
 from m3l.config import Config, ConfigError, ServeConfig, override, parse
-from m3l.records import MediaFrames, Post, Prediction
+from m3l.records import Effect, MediaFrames, Post, Prediction
 from serve_app.guard import Guard, digest
 from serve_app.http import application
 from serve_app.service import Service
@@ -39,6 +39,10 @@ class Model:
         """The prediction, or the name of the error that kept it."""
         return await self.batched(post, media)
 
+    async def why(self, post: Post, media: list[MediaFrames]) -> list[Effect] | str:
+        """What each part of the post does to its likes, or the name of the error that kept it."""
+        return await asyncio.to_thread(self._why, post, media)
+
     def ready(self) -> bool:
         return True
 
@@ -59,6 +63,15 @@ class Model:
                 logger.exception("a post failed")
                 return [type(error).__name__]
             return [self._tell([post], [read])[0] for post, read in zip(posts, media, strict=True)]
+
+    def _why(self, post: Post, media: list[MediaFrames]) -> list[Effect] | str:
+        from m3l.evaluation.why import why
+
+        try:
+            return why(self.simulator, self.simulator.examples([post], [media], ["likes"])["likes"][0])
+        except Exception as error:
+            logger.exception("the reasons of a post failed")
+            return type(error).__name__
 
 
 class Ingress:

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import UploadFile
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from m3l.records import Interval, MediaKind
+from m3l.records import Effect, Interval, MediaKind
 
 MAX_MEDIA = 8  # of one post
 
@@ -25,6 +25,7 @@ class Draft(BaseModel):
     company: str | None = Field(None, max_length=256)
     caption: str | None = Field(None, max_length=10_000, description="read to tell the likes")
     likes: int | None = Field(None, ge=0, le=10**12, description="read to write the caption")
+    why: bool = Field(False, description="also tell what each part does to the likes; takes several times as long")
 
 
 class Medium(BaseModel):
@@ -73,6 +74,7 @@ class Answer(BaseModel):
     cold_account: bool | None = Field(None, description="nothing is known of the account: the likes are less sure")
     frames: list[FrameShown]
     media_errors: list[UnreadMedium]
+    why: list[Effect] | None = Field(None, description="where asked: effects on log(1 + likes), each with the part")
     error: str | None = Field(description="why the answer rests on less than was given, if it does")
 
 

@@ -70,8 +70,9 @@ class Service:
     ) -> Answer:
         loop = asyncio.get_running_loop()
         read = await asyncio.gather(*(loop.run_in_executor(self.threads, each) for each in reads))
-        known = draft.model_dump(exclude={"media", "files"})
-        told = await self._tell(Post(post_id=uuid4().hex, media=tuple(media), **known), read)
+        known = draft.model_dump(exclude={"media", "files", "why"})
+        post = Post(post_id=uuid4().hex, media=tuple(media), **known)
+        told: Prediction = await self._ask("tell", post, read)
         images = {(found.media_id, frame.time_s): frame.image for found in read for frame in found.frames}
         return Answer(
             **told.model_dump(
@@ -86,21 +87,22 @@ class Service:
                 for name, found in zip(names, read, strict=True)
                 if found.error
             ],
+            why=await self._ask("why", post, read) if draft.why else None,
         )
 
-    async def _tell(self, post: Post, read: list[MediaFrames], *, again: bool = True) -> Prediction:
+    async def _ask(self, what: str, post: Post, read: list[MediaFrames], *, again: bool = True) -> Any:
         try:
-            told = await self.model.tell.remote(post, read)
+            told = await getattr(self.model, what).remote(post, read)
         except BackPressureError:
             raise HTTPException(429, "busy: the model's queue is full", {"Retry-After": "2"}) from None
         except (RayActorError, DeploymentUnavailableError):
             if again:  # asking twice changes nothing, and another replica may be there
-                return await self._tell(post, read, again=False)
+                return await self._ask(what, post, read, again=False)
             raise HTTPException(503, "the model is starting again", {"Retry-After": "10"}) from None
         self.heard = time.monotonic()
-        if isinstance(told, Prediction):
-            return told
-        raise HTTPException(500, f"the model failed on this post: {told}")
+        if isinstance(told, str):
+            raise HTTPException(500, f"the model failed on this post: {told}")
+        return told
 
     def _read(self, file: UploadFile, media: Media) -> MediaFrames:
         with tempfile.TemporaryDirectory(prefix="m3l-upload-") as folder:  # private: mode 0700

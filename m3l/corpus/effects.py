@@ -9,7 +9,7 @@ from m3l.corpus.likes import hour_part, weekday_part
 from m3l.corpus.storyboard import HOOK_S
 from m3l.corpus.world import World
 from m3l.prompts import week
-from m3l.records import Example
+from m3l.records import Effect, Example
 
 
 class Formula:
@@ -24,10 +24,10 @@ class Formula:
         self.accounts = {account.username: account for account in world.accounts}
         self.average = float(np.mean([account.effect for account in world.accounts[: world.config.accounts]]))
 
-    def effect(self, part: dict[str, Any], example: Example, truth: dict[str, Any], cold: bool) -> float:
-        """The effect on log(1 + likes) of one EFFECT's part; nobody knows the size of an account that is `cold`."""
+    def effect(self, told: Effect, example: Example, truth: dict[str, Any], cold: bool) -> float:
+        """The effect on log(1 + likes) of a part that is left out; the size of a `cold` account is known to nobody."""
         parts = truth["parts"]
-        match part["part"]:
+        match told.part:
             case "username":
                 return 0.0 if cold else parts["account"] - self.average
             case "posted_at":
@@ -40,5 +40,5 @@ class Formula:
                 return parts["scene"] + parts["hook"]
             case "frame":  # without the only one that shows a subject early, a video no longer hooks
                 early = [frame.time_s for frame in example.context.frames if frame.time_s < HOOK_S]
-                return 2 * parts["hook"] if parts["hook"] > 0 and early == [part["time_s"]] else 0.0
+                return 2 * parts["hook"] if parts["hook"] > 0 and early == [told.time_s] else 0.0
         return 0.0

@@ -91,11 +91,11 @@ class Examiner:
 
     def _why(self, example: Example, truth: dict[str, Any] | None) -> list[dict[str, Any]]:
         effects = why(self.simulator, example)
-        if truth and self.known:
-            cold = self.simulator.is_cold(example.post)
-            for effect in effects:
-                effect["true"] = self.known.effect(effect, example, truth, cold)
-        return effects
+        known, cold = self.known if truth else None, self.simulator.is_cold(example.post)
+        return [
+            {**effect.model_dump(), "true": known.effect(effect, example, truth, cold) if known else None}
+            for effect in effects
+        ]
 
     def _known(
         self, truth: dict[str, Any], row: dict[str, Any], read: Sequence[Example], media: Sequence[MediaFrames]

@@ -3,7 +3,7 @@
 import re
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from m3l.prompts import OPTIONAL, nameless, week, without
-from m3l.records import Example, Post
+from m3l.records import Effect, Example, Post
 from m3l.simulate import Simulator
 
 
@@ -24,8 +24,8 @@ class Variant(NamedTuple):
 
 
 @torch.inference_mode()
-def why(simulator: Simulator, example: Example) -> list[dict[str, Any]]:
-    """The EFFECT of each part on the likes told of one example, all of them in one batch; `true` is None.
+def why(simulator: Simulator, example: Example) -> list[Effect]:
+    """The effect of each part on the likes told of one example, all of them in one batch.
 
     A post without its `username` is one that does not say it in its caption either. It always has a time, so that
     `posted_at` is put beside the mean over times of a whole week.
@@ -39,8 +39,7 @@ def why(simulator: Simulator, example: Example) -> list[dict[str, Any]]:
     effects = []
     for (part, frame), values in told.items():
         shown = {} if frame is None else example.context.frames[frame].model_dump(include={"media_id", "time_s"})
-        none = {"media_id": None, "time_s": None, "true": None}
-        effects.append({**none, "part": part, **shown, "effect": whole - float(np.mean(values))})
+        effects.append(Effect(part=part, effect=whole - float(np.mean(values)), **shown))
     return effects
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
-from m3l.records import Record
+from m3l.records import Effect, Record
 
 
 class Frame(Record):
@@ -17,13 +17,6 @@ class Frame(Record):
     score: float | None = None
     effect: float | None = None
     shows: tuple[str, ...] | None = None
-
-
-class Effect(Record):
-    """What a part of a post adds to the predicted log(1 + likes)."""
-
-    part: str
-    effect: float
 
 
 class Span(Record):

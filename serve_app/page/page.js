@@ -50,25 +50,29 @@ document.addEventListener("paste", (event) => choose(event.clipboardData.files))
 
 // ---- asking
 
-form.addEventListener("submit", async (event) => {
-  event.preventDefault();
+form.addEventListener("submit", (event) => { event.preventDefault(); ask($("send")); });
+$("ask-why").addEventListener("click", () => ask($("ask-why"), { why: true }));
+
+async function ask(button, more = {}) {
   if (!form.reportValidity()) return;
-  $("send").disabled = true;
-  $("send").textContent = "Looking …";
+  const label = button.textContent;
+  button.disabled = true;
+  button.textContent = "Looking …";
   try {
-    const response = await fetch("v1/simulate/upload", { method: "POST", body: body(), headers: headers() });
+    const response = await fetch("v1/simulate/upload", { method: "POST", body: body(more), headers: headers() });
     const said = await response.json().catch(() => ({ detail: `HTTP ${response.status}` }));
     if (response.ok) answer(said);
     else refuse(said.detail, response.status);
   } catch {
     refuse("The service cannot be reached.");
   }
-  $("send").disabled = false;
-  $("send").textContent = "Predict";
-});
+  button.disabled = false;
+  button.textContent = label;
+}
 
-function body() {
+function body(more) {
   const data = new FormData();
+  for (const [name, value] of Object.entries(more)) data.append(name, value);
   for (const name of ["username", "company", "caption", "likes"]) {
     const value = form.elements[name].value.trim();
     if (value) data.append(name, value);
@@ -107,17 +111,41 @@ function answer(said) {
   const files = [...new Set(said.frames.map((frame) => frame.media_id))];
   const wrong = said.media_errors.map((item) => element("li", { textContent: `${item.name}: ${item.error.replace(/^\w+: /, "")}` }));
   const without = said.frames.length ? [] : [element("li", { textContent: "No media was read: this answer rests on the account, the time and the words." })];
-  $("media").replaceChildren(...files.map((id) => film(said.frames.filter((frame) => frame.media_id === id))));
+  const reasons = said.why ?? [];
+  $("media").replaceChildren(...files.map((id) => film(
+    said.frames.filter((frame) => frame.media_id === id),
+    reasons.filter((reason) => reason.media_id === id))));
+  $("ask-why").hidden = said.why !== null;
+  $("why-lead").hidden = said.why === null;
+  $("why").replaceChildren(...reasons.filter(({ part }) => part !== "frame")
+    .sort((a, b) => Math.abs(b.effect) - Math.abs(a.effect)).map(reason));
   $("notes").replaceChildren(...without, ...wrong);
   present("told", "refusal");
 }
 
-function film(frames) {
+const PARTS = { media: "all media", username: "the account", posted_at: "the time" };
+
+function reason({ part, effect }) {
+  const bar = element("i", { className: effect < 0 ? "less" : "more" });
+  bar.style.width = `${Math.min(100, 60 * Math.abs(effect))}%`;
+  return element("li", {}, element("span", { textContent: PARTS[part] ?? `the ${part}` }), bar,
+    element("b", { textContent: change(effect) }));
+}
+
+// An effect on log(1 + likes) as the share by which it changes the likes.
+function change(effect) {
+  const share = Math.round(100 * Math.expm1(effect));
+  return `${share < 0 ? "−" : "+"}${Math.abs(share)}%`;
+}
+
+function film(frames, reasons) {
   frames.sort((a, b) => a.time_s - b.time_s);
   const scores = frames.map((frame) => frame.score), worst = Math.min(...scores), best = Math.max(...scores);
   const cells = frames.map((frame) => element("li", { title: `similarity ${frame.score.toFixed(3)}` },
     element("img", { src: frame.image, alt: `frame at ${clock(frame.time_s)}` }),
-    element("small", { textContent: frames.length > 1 ? clock(frame.time_s) : "" })));
+    element("small", { textContent: frames.length > 1 ? clock(frame.time_s) : "" }),
+    ...reasons.filter(({ part, time_s }) => part === "frame" && time_s === frame.time_s)
+      .map(({ effect }) => element("small", { className: "effect", title: "what this frame does to the likes", textContent: change(effect) }))));
   const strip = element("ul", { className: frames.length > 1 ? "strip" : "strip single" }, ...cells);
   if (frames.length === 1) return element("figure", {}, strip);
 

@@ -1,5 +1,6 @@
 """A sweep through Ray Tune: a trial that falls behind ends early, and one that is cut off ends as if it was not."""
 
+import json
 import time
 from pathlib import Path
 from random import Random
@@ -50,6 +51,9 @@ def test_a_trial_that_falls_behind_ends_early_and_leaves_its_place(swept: Config
     assert by_rate[0.003]["end"] == "finished" and len(by_rate[0.003]["seeds"]) == 2
     assert by_rate[0.003]["sd"] > 0 and len(by_rate[0.003]["evaluations"]) == 4
     assert by_rate[HOPELESS]["end"] == "stopped" and len(by_rate[HOPELESS]["evaluations"]) == 1
+    (states,) = Path(swept.paths.of("tune"), "sweep").glob("experiment_state-*.json")
+    known = [json.loads(state)["status"] for state, _ in json.loads(states.read_text())["trial_data"]]
+    assert known == ["TERMINATED"] * 3  # to Ray Tune, too, none of them has failed
     deadline = time.monotonic() + PATIENCE_S
     while ray.available_resources().get("CPU") != ray.cluster_resources()["CPU"]:  # told a moment later
         assert time.monotonic() < deadline

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from math import log1p
 from pathlib import Path
 
 import httpx
@@ -103,6 +104,18 @@ def test_a_corrupt_file_is_named_and_the_others_are_read(service, video):
     answer = service.post("/v1/simulate/upload", data=DRAFT, files=files).json()
     assert [item["name"] for item in answer["media_errors"]] == ["broken.jpg"]
     assert answer["frames"]
+
+
+def test_an_answer_says_why_where_asked(service, video):
+    files = [("files", ("clip.mp4", video.read_bytes()))]
+    assert service.post("/v1/simulate/upload", data=DRAFT, files=files).json()["why"] is None
+    answer = service.post("/v1/simulate/upload", data=DRAFT | {"why": True}, files=files).json()
+    by_part = {reason["part"]: reason for reason in answer["why"]}
+    assert {"media", "username", "posted_at", "frame"} <= by_part.keys()
+    assert sum(reason["part"] == "frame" for reason in answer["why"]) == len(answer["frames"])
+    blind = service.post("/v1/simulate", json=DRAFT).json()
+    change = log1p(answer["likes"]) - log1p(blind["likes"])
+    assert by_part["media"]["effect"] == pytest.approx(change, abs=1e-3)
 
 
 def test_a_body_beyond_the_limit_is_refused_with_and_without_a_length(service):

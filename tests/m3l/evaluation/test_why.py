@@ -12,7 +12,7 @@ from m3l.conformal import Intervals
 from m3l.corpus import Formula, World
 from m3l.evaluation.why import why
 from m3l.prompts import nameless, week, without
-from m3l.records import Example
+from m3l.records import Effect, Example
 from m3l.simulate import Simulator
 
 from ..made import TINY, example
@@ -27,8 +27,8 @@ def simulator(model: Any, processor: Any, request: pytest.FixtureRequest) -> Sim
     return Simulator(made)
 
 
-def parts(effects: list[dict[str, Any]]) -> list[str]:
-    return [effect["part"] for effect in effects]
+def parts(effects: list[Effect]) -> list[str]:
+    return [effect.part for effect in effects]
 
 
 def post(frames: int, **known: Any) -> Example:
@@ -37,7 +37,7 @@ def post(frames: int, **known: Any) -> Example:
 
 def test_an_effect_is_the_difference_to_asking_without_the_part(simulator: Simulator) -> None:
     asked = post(3)
-    told = {e["part"]: e["effect"] for e in why(simulator, asked) if e["part"] != "frame"}
+    told = {e.part: e.effect for e in why(simulator, asked) if e.part != "frame"}
 
     def without_it(*others: Any, frames: Any = asked.context.frames) -> float:
         context = asked.context.model_copy(update={"frames": frames})
@@ -55,13 +55,13 @@ def test_an_effect_is_the_difference_to_asking_without_the_part(simulator: Simul
 
 def test_frames_are_left_out_one_by_one(simulator: Simulator) -> None:
     asked = post(3)
-    frames = [effect for effect in why(simulator, asked) if effect["part"] == "frame"]
-    assert [effect["time_s"] for effect in frames] == [frame.time_s for frame in asked.context.frames]
+    frames = [effect for effect in why(simulator, asked) if effect.part == "frame"]
+    assert [effect.time_s for effect in frames] == [frame.time_s for frame in asked.context.frames]
     whole = simulator.log1p([asked])[0]
     for at, effect in enumerate(frames):
         kept = tuple(frame for i, frame in enumerate(asked.context.frames) if i != at)
         rest = asked.model_copy(update={"context": asked.context.model_copy(update={"frames": kept})})
-        assert effect["effect"] == pytest.approx(whole - simulator.log1p([rest])[0], abs=1e-4)
+        assert effect.effect == pytest.approx(whole - simulator.log1p([rest])[0], abs=1e-4)
 
 
 def test_what_a_post_lacks_has_no_effect(simulator: Simulator) -> None:
@@ -89,7 +89,7 @@ def test_the_formula_says_what_a_part_is_worth() -> None:
     asked = example(0, 4, username=story.account.username, posted_at=story.posted_at, caption=story.caption)
 
     def effect(part: str, time_s: float | None = None, cold: bool = False) -> float:
-        return formula.effect({"part": part, "time_s": time_s}, asked, truth, cold)
+        return formula.effect(Effect(part=part, effect=0, time_s=time_s), asked, truth, cold)
 
     known = world.accounts[: world.config.accounts]
     assert effect("username") == pytest.approx(story.account.effect - np.mean([a.effect for a in known]))
