@@ -61,8 +61,9 @@ def main(config: Config) -> dict[str, Any]:
     metrics = {"posts": len(ids), "seconds": round(time.monotonic() - started, 1), **final}
     storage.write_json(f"{folder}/curve.json", curve)
     storage.write_json(f"{folder}/metrics.json", metrics)  # last: its presence says that the folder is whole
-    losses = ", ".join(f"{name} {value:.3f}" for name, value in final.items())
-    console.print(f"[bold]train-retriever[/]: {len(ids):,} posts, {metrics['seconds']} s, {losses} -> {folder}")
+    losses = ", ".join(f"{name} {value:.3f}" for name, value in final.items() if name != "steps")
+    done = f"{len(ids):,} posts, {final['steps']:,.0f} steps, {metrics['seconds']} s"
+    console.print(f"[bold]train-retriever[/]: {done}, {losses} -> {folder}")
     return metrics
 
 
