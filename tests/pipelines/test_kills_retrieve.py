@@ -1,52 +1,17 @@
 """`kill -9` of the driver in each of retrieve's two steps: no row is lost, comes twice or is made again."""
 
-import os
-import subprocess
-import sys
-import time
 from pathlib import Path
 from random import Random
 
-import psutil
-
 from m3l import storage
-from m3l.config import Config, load
+from m3l.config import load
 from m3l.records import KEYFRAMES, POSTS, to_table
 from m3l.retriever.clip import Retriever
 
+from .programs import PATIENCE_S, kill, parts, running, wait_for
 from .test_retrieve import post, read
 
-ROOT = Path(__file__).parents[2]
 FILES, POSTS_OF_EACH, BLOCK = 24, 2, 2
-PATIENCE_S = 300  # of a machine with other work
-
-
-def started(config: Config, folder: Path) -> subprocess.Popen[bytes]:
-    """`retrieve` as a program with a Ray of its own."""
-    settings = folder / "settings.yaml"
-    settings.write_text(config.to_yaml())
-    command = [sys.executable, "-m", "pipelines.retrieve", "--config", str(settings)]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
-
-
-def parts(*folders: str) -> dict[str, int]:
-    """The parts in some folders, by when they were written."""
-    return {part: Path(part).stat().st_mtime_ns for folder in folders for part in storage.parts(folder)}
-
-
-def kill_at(count: int, folder: str, program: subprocess.Popen[bytes]) -> None:
-    """Kills the driver once the folder has so many parts, and waits until what it had started is gone with it."""
-    deadline = time.monotonic() + PATIENCE_S
-    while len(parts(folder)) < count:
-        assert program.poll() is None and time.monotonic() < deadline, parts(folder)
-        time.sleep(0.02)
-    family = psutil.Process(program.pid).children(recursive=True)
-    program.kill()
-    program.wait(PATIENCE_S)
-    for process in psutil.wait_procs(family, timeout=20)[1]:
-        process.kill()
-    psutil.wait_procs(family, timeout=20)
 
 
 def test_retrieve_survives_a_kill_in_each_of_its_steps(tmp_path: Path) -> None:
@@ -60,11 +25,15 @@ def test_retrieve_survives_a_kill_in_each_of_its_steps(tmp_path: Path) -> None:
     chance = Random(0)
     done: dict[str, int] = {}
     for folder in (embeddings, context):
-        kill_at(chance.randint(1, 8), folder, started(config, tmp_path))
+        count = chance.randint(1, 8)
+        with running(config, tmp_path, "pipelines.retrieve") as program:
+            wait_for(lambda: len(parts(folder)) >= count, program)  # noqa: B023
+            kill(program)
         assert done.items() <= parts(embeddings, context).items()
         done = parts(embeddings, context)
 
-    assert started(config, tmp_path).wait(PATIENCE_S) == 0
+    with running(config, tmp_path, "pipelines.retrieve") as program:
+        assert program.wait(PATIENCE_S) == 0
 
     wanted = [*(f"post:{post.post_id}" for post in posts), *(f"media:{file.media_id}" for file in files)]
     assert sorted(storage.read_column(embeddings, "key")) == sorted(wanted)

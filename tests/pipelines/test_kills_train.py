@@ -11,32 +11,19 @@ from m3l import storage
 from m3l.learning import checkpoint
 from pipelines import train
 
-from .programs import PATIENCE_S, actor, kill, running, wait_for
+from .programs import PATIENCE_S, Control, actor, kill, running, wait_for
 from .small import small
 
 INTERVAL, RANKS = 3, 2
 SETTINGS = {"train.workers": RANKS, "train.epochs": 6, "train.checkpoint_steps": INTERVAL, "train.cache_bytes": 0}
 
 
-class Control:
-    """The folder by which a test holds the program tests/pipelines/held_steps.py and sees what it begins."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        (folder / "begun").touch()
-
-    def hold_from(self, step: int) -> None:
-        (self.folder / "new").write_text(str(step))
-        (self.folder / "new").rename(self.folder / "hold")
-
-    def begun(self) -> list[tuple[int, int, int]]:
-        """(step, rank, pid) of every step that was begun."""
-        lines = (self.folder / "begun").read_text().splitlines()
-        return [tuple(map(int, line.split())) for line in lines]  # type: ignore[misc]
+class Steps(Control):
+    """Of each step that a rank begins: the step, the rank and its pid."""
 
     def ranks(self, step: int) -> dict[int, int]:
         """The pids of the ranks that have begun a step last."""
-        return {rank: pid for begun, rank, pid in self.begun() if begun == step}
+        return {int(rank): int(pid) for begun, rank, pid in self.begun() if int(begun) == step}
 
     def gone(self, step: int) -> bool:
         """Whether the processes of those ranks have ended."""
@@ -51,9 +38,8 @@ def files(folder: Path) -> set[str]:
 def test_train_survives_kills_of_worker_controller_and_driver(
     seed: int, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    config, chance, control = small(tmp_path / "run", **SETTINGS), Random(seed), Control(tmp_path)
-    (tmp_path / "settings.yaml").write_text(config.to_yaml())
-    command = "tests.pipelines.held_steps", str(tmp_path), "--config", str(tmp_path / "settings.yaml")
+    config, chance, control = small(tmp_path / "run", **SETTINGS), Random(seed), Steps(tmp_path)
+    command = config, tmp_path, "tests.pipelines.held_steps", str(tmp_path)
     # Killed at the step after which a checkpoint is being written: it may be whole or not.
     worker, controller, driver = (INTERVAL * step for step in sorted(chance.sample(range(1, 8), 3)))
 
@@ -75,7 +61,7 @@ def test_train_survives_kills_of_worker_controller_and_driver(
     with running(*command) as program:
         assert program.wait(PATIENCE_S) == 0
 
-    begun = [step for step, rank, _ in control.begun() if rank == 0]
+    begun = [int(step) for step, rank, _ in control.begun() if rank == "0"]
     back = [(step, after) for step, after in pairwise(begun) if after <= step]
     assert [step for step, _ in back] == [worker, controller, driver]
     assert all(

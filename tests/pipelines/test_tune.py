@@ -72,8 +72,7 @@ def test_a_sweep_leaves_a_preset_a_page_and_events_but_no_state(swept: Config) -
 @pytest.mark.parametrize("seed", [0])
 def test_a_sweep_goes_on_after_a_kill_and_has_the_same_winner(seed: int, swept: Config, tmp_path: Path) -> None:
     config = small(tmp_path / "run", **SETTINGS)
-    (tmp_path / "settings.yaml").write_text(config.to_yaml())
-    command = "pipelines.tune", "--config", str(tmp_path / "settings.yaml")
+    command = config, tmp_path, "pipelines.tune"
     with running(*command) as program:  # of its trials, one has ended then, and the second is about to
         wait_for(lambda: sum(len(record["evaluations"]) for record in records(config)) >= 5, program)
         time.sleep(Random(seed).uniform(0, 5))

@@ -1,4 +1,4 @@
-"""The stage `frames`, held in the middle of its work: `python -m tests.pipelines.held FOLDER --config FILE`.
+"""The stage `frames`, held in the middle of its work: `python -m tests.pipelines.held_frames FOLDER --config FILE`.
 
 FOLDER/begun gets a line for every media file whose reading begins: its id and the worker's pid. The lines from the
 number in FOLDER/hold on wait until it rises.
