@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from m3l import storage
+from m3l.config import override
 from m3l.learning import checkpoint
 from pipelines import train
 
@@ -75,6 +76,26 @@ def test_train_survives_kills_of_worker_controller_and_driver(
         here, there = (f"{made.paths.of('bundle')}/{name}" for made in (config, whole))
         assert storage.digest(here) == storage.digest(there), name
     assert files(tmp_path / "run") == files(tmp_path / "whole")
+
+
+def test_train_goes_on_with_one_worker_where_two_do_not_fit_any_more(tmp_path: Path) -> None:
+    settings = SETTINGS | {"train.min_workers": 1, "ray.model_cpus": 2, "ray.num_cpus": 5}
+    config, control, held = small(tmp_path / "run", **settings), Steps(tmp_path), 2 * INTERVAL + 1
+    program_of_steps = tmp_path, "tests.pipelines.held_steps", str(tmp_path)
+    control.hold_from(held)
+    with running(config, *program_of_steps) as program:
+        wait_for(lambda: len(control.ranks(held)) == RANKS, program)
+        kill(program)
+    before = len(control.begun())
+
+    control.hold_from(10**6)
+    with running(override(config, {"ray.num_cpus": 3}), *program_of_steps) as program:
+        assert program.wait(PATIENCE_S) == 0
+
+    after = [(int(step), int(rank)) for step, rank, _ in control.begun()[before:]]
+    first, steps = after[0][0], storage.read_json(f"{config.paths.of('bundle')}/metrics.json")["steps"]
+    assert held - first <= 2 * INTERVAL  # the checkpoint that was being written may be lost, too
+    assert after == [(step, 0) for step in range(first, steps)]
 
 
 def harm(state: Path, chance: Random) -> None:
