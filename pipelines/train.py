@@ -3,6 +3,7 @@
 import hashlib
 import json
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,7 @@ from pipelines.watch import Judge, release, run_folder, verdict, watched
 SAMPLED_TEXTS = 20_000  # posts that the tiny tokenizers and the word frequencies are learned from
 SAMPLED_HISTORIES = 1_000  # how a history is told, for the tokenizers
 VALIDATION_POSTS = 256  # held by every rank: bounded, whatever the corpus
+SHOWN_S = 0.5  # between two words of rank 0 on its steps
 RESTARTS = 2  # of the workers by Ray Train, and of Ray Train's controller by this program
 
 
@@ -174,9 +176,13 @@ def work(task: dict[str, Any]) -> None:
     if rank == 0:
         log.begin.remote(ray.util.get_current_placement_group())
 
+    shown = 0.0
+
     def report(done: int, losses: dict[str, float]) -> bool:
-        if rank == 0:
+        nonlocal shown
+        if rank == 0 and (losses or done == steps or time.monotonic() - shown > SHOWN_S):
             log.show.remote(done, curve.points[-1:], losses)
+            shown = time.monotonic()
         return verdict(log, done) if losses and task["judged"] else True
 
     def cells(steps: range) -> Iterator[list[list[dict[str, Example]]]]:

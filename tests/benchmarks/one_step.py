@@ -29,8 +29,8 @@ def main(
         caption = text(batch, QUERIES, model.config.image_token_id)
         likes = {name: caption[name] for name in ("input_ids", "attention_mask")} | {"likes": torch.randn(batch)}
         ways = {
-            "joint": lambda: net(seen, None, [caption, likes]),  # noqa: B023
-            "two": lambda: net(seen, None, [caption]) + net(seen, None, [likes]),  # noqa: B023
+            "joint": lambda: net([seen], [False], None, [caption, likes]),  # noqa: B023
+            "two": lambda: [loss for told in (caption, likes) for loss in net([seen], [False], None, [told])],  # noqa: B023
         }
         joint, two = (measured(model, ways[name], repeats).step_s for name in ("joint", "two"))
         mark = "yes" if two / joint >= GOAL else "NO"
