@@ -2,25 +2,22 @@
 
 import json
 import sys
-import tempfile
 import time
 from pathlib import Path
 
-import cv2
-import numpy as np
 import psutil
 
 from m3l.config import MediaConfig
 from m3l.media.decoder import Decoder
 
+from .footage import footage
+
 CONFIG = MediaConfig(stride_s=0.5, key_frames=50)
 
 
 def main() -> None:
-    with Decoder(CONFIG) as decoder, tempfile.TemporaryDirectory() as folder:
-        picture = Path(folder) / "a.png"
-        cv2.imwrite(str(picture), np.zeros((64, 64, 3), np.uint8))
-        decoder.read(picture)  # starts the process
+    with Decoder(CONFIG) as decoder:
+        decoder.read(footage(180, "calm"))  # starts the process, which loads Katna's libraries once for all videos
         assert decoder.pid
         processes = psutil.Process(), psutil.Process(decoder.pid)
         started_s, start = _cpu_s(processes), time.monotonic()
