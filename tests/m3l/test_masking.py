@@ -10,8 +10,8 @@ from m3l.masking import TokenMask
 from m3l.model.modeling import M3L
 from m3l.prompts import pieces, render
 
+from .learning.test_training import POSTS, learner
 from .made import BEHAVIOUR, CONTENT, TINY, collator, example
-from .test_training import POSTS, learner
 
 ALL = TokenMask(1.0, (0, 0))
 

@@ -16,7 +16,7 @@ from m3l.learning.order import Order
 from m3l.learning.training import Learner
 
 from ..made import example, row
-from ..test_training import learner
+from .test_training import learner
 
 ROWS = [row(example(number, frames=number % 3)) for number in range(10)]
 STEPS = 9

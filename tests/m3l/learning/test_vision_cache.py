@@ -8,7 +8,7 @@ import torch
 from m3l.config import ConfigError, load
 from m3l.learning.vision_cache import VisionCache
 
-from ..test_training import POSTS, learner
+from .test_training import POSTS, learner
 
 FRAMES = [b"one", b"two", b"three"]
 
