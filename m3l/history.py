@@ -24,6 +24,7 @@ class Known(NamedTuple):
     """A post whose likes are known."""
 
     posted_at: datetime
+    post_id: str
     likes: int
     caption: str
 
@@ -38,12 +39,12 @@ class Timeline:
 
     @classmethod
     def of(cls, row: dict[str, Any]) -> "Timeline":
-        posts = zip(row["posted_at"], row["likes"], row["captions"], strict=True)
+        posts = zip(row["posted_at"], row["post_ids"], row["likes"], row["captions"], strict=True)
         prior = row["prior"] and Prior.model_validate(row["prior"])
         return cls(row["username"], tuple(Known(*post) for post in posts), prior)
 
     def joined(self, posts: Iterable[Known]) -> "Timeline":
-        """With more posts, in time order; one that both know is one (same moment, same likes)."""
+        """With more posts, in time order; one that both know is one (same moment, same id)."""
         known = {post[:2]: post for post in sorted((*self.posts, *posts))}
         return Timeline(self.username, tuple(known.values()), self.prior)
 
@@ -51,21 +52,25 @@ class Timeline:
         return {
             "username": self.username,
             "posted_at": [post.posted_at for post in self.posts],
+            "post_ids": [post.post_id for post in self.posts],
             "likes": [post.likes for post in self.posts],
             "captions": [post.caption for post in self.posts],
             "prior": self.prior and self.prior.model_dump(),
         }
 
-    def histories(self, moments: Sequence[datetime], settings: HistoryConfig) -> list[History]:
-        """What was known at each moment: of posts dated before it (by `lag_days` at least), ties left out."""
-        made: dict[int, History] = {}
+    def histories(self, moments: Sequence[datetime | None], settings: HistoryConfig) -> list[History]:
+        """What was known at each moment: of posts dated before it (by `lag_days` at least), ties left out.
+
+        At a moment that nobody knows (None) it is nothing.
+        """
+        made: dict[datetime | None, History] = {None: History()}
         past, lag, waiting = _Past(settings.captions), timedelta(days=settings.lag_days), deque(sorted(self.posts))
-        for i in sorted(range(len(moments)), key=moments.__getitem__):
-            while waiting and waiting[0].posted_at < moments[i] - lag:
+        for moment in sorted({moment for moment in moments if moment}):
+            while waiting and waiting[0].posted_at < moment - lag:
                 past.add(waiting.popleft())
-            prior = self.prior if self.prior and self.prior.until <= moments[i] else None
-            made[i] = past.history(moments[i], prior)
-        return [made[i] for i in range(len(moments))]
+            prior = self.prior if self.prior and self.prior.until <= moment else None
+            made[moment] = past.history(moment, prior)
+        return [made[moment] for moment in moments]
 
 
 class Memory:

@@ -1,6 +1,7 @@
 """What is known of a post in numbers, before it is out and without its pixels: inputs of the likes head."""
 
 import math
+from datetime import datetime
 
 from m3l.records import History, Post
 
@@ -20,8 +21,6 @@ def numbers(post: Post, mean: float, std: float) -> list[float]:
     def beyond(value: float | None) -> float:
         return 0.0 if value is None else (value - centre) / std
 
-    day = 2 * math.pi * (post.posted_at.hour + post.posted_at.minute / 60) / 24
-    week = 2 * math.pi * post.posted_at.weekday() / 7
     return [
         (centre - mean) / std,
         *map(beyond, (history.mean, history.median, history.median_20, history.median_5, history.last)),
@@ -33,12 +32,17 @@ def numbers(post: Post, mean: float, std: float) -> list[float]:
         float(not history.posts),
         float(history.spread is None),
         float(prior is None),
-        math.sin(day),
-        math.cos(day),
-        math.sin(week),
-        math.cos(week),
-        float(post.posted_at.weekday() >= 5),
+        *_time(post.posted_at),
         *(float(sum(m.kind == kind for m in post.media)) for kind in ("image", "gif", "video")),
         math.log1p(sum(m.duration_s or 0.0 for m in post.media)) / 3,
         float(len(post.caption or "")) / 140,
     ]
+
+
+def _time(moment: datetime | None) -> list[float]:
+    """Where in the day and in the week a moment lies, and whether on a weekend; zeros where it is not known."""
+    if moment is None:
+        return [0.0] * 5
+    day = 2 * math.pi * (moment.hour + moment.minute / 60) / 24
+    week = 2 * math.pi * moment.weekday() / 7
+    return [math.sin(day), math.cos(day), math.sin(week), math.cos(week), float(moment.weekday() >= 5)]

@@ -66,12 +66,16 @@ class History(Record):
 
 
 class Post(Record):
-    """A post; `likes` or `caption` is None where the model shall tell it, `history` where none was looked up."""
+    """A post; `likes` or `caption` is None where the model shall tell it, `history` where none was looked up.
+
+    `posted_at` is None where its table has no dates, and `keywords` say what its media show where somebody looked.
+    """
 
     post_id: str
     username: str
-    posted_at: datetime
+    posted_at: datetime | None = None
     company: str | None = None
+    keywords: str | None = None
     caption: str | None = None
     likes: int | None = None
     media: tuple[Media, ...] = ()
@@ -205,7 +209,8 @@ POSTS = pa.schema(
         pa.field("post_id", pa.string(), nullable=False),
         pa.field("username", pa.string(), nullable=False),
         ("company", pa.string()),
-        pa.field("posted_at", pa.timestamp("ms", tz="UTC"), nullable=False),
+        ("posted_at", pa.timestamp("ms", tz="UTC")),
+        ("keywords", pa.string()),
         ("caption", pa.string()),
         ("likes", pa.int64()),
         ("media", pa.list_(_MEDIA)),
@@ -219,6 +224,7 @@ TIMELINES = pa.schema(  # of each account the posts whose likes are known, in ti
     [
         pa.field("username", pa.string(), nullable=False),
         ("posted_at", pa.list_(pa.timestamp("ms", tz="UTC"))),
+        ("post_ids", pa.list_(pa.string())),
         ("likes", pa.list_(pa.int64())),
         ("captions", pa.list_(pa.string())),
         ("prior", _PRIOR),

@@ -24,7 +24,9 @@ BUCKET_POSTS = 4096
 MOST_PARTITIONS = 64  # that the shuffle keeps at once, on all machines
 ACCOUNTS = "accounts"  # TIMELINES of all posts whose likes are known
 COLUMNS = ("post_id", "username", "posted_at", "likes", "caption")
-KNOWN = pa.schema([*(POSTS.field(name) for name in COLUMNS), ("known", pa.bool_())])  # may later posts know its likes?
+KNOWN = pa.schema(  # `key`: what its history is asked for by; `known`: whether later posts may know its likes
+    [("key", pa.string()), *(POSTS.field(name) for name in COLUMNS), ("known", pa.bool_())]
+)
 
 
 def main(config: Config) -> Summary:
@@ -78,13 +80,13 @@ def _remember(folder: str, before: str, settings: HistoryConfig, bucket: pa.Tabl
     told, timelines = [], []
     for username, rows in sorted(accounts.items()):
         known = (
-            Known(row["posted_at"], row["likes"], (row["caption"] or "")[: settings.caption_chars])
+            Known(row["posted_at"], row["post_id"], row["likes"], (row["caption"] or "")[: settings.caption_chars])
             for row in rows
             if row["known"]
         )
         timeline = memory.timeline(username).joined(known)
         histories = timeline.histories([row["posted_at"] for row in rows], settings)
-        told += [{"post_id": r["post_id"], "history": h.model_dump()} for r, h in zip(rows, histories, strict=True)]
+        told += [{"post_id": r["key"], "history": h.model_dump()} for r, h in zip(rows, histories, strict=True)]
         timelines.append(timeline.row())
     storage.write_part(to_table(timelines, TIMELINES), f"{folder}/{ACCOUNTS}", key)
     storage.write_part(to_table(told, HISTORY), folder, key)  # last: its presence says that the bucket is done
@@ -92,10 +94,13 @@ def _remember(folder: str, before: str, settings: HistoryConfig, bucket: pa.Tabl
 
 
 def _known(known: str, block: pa.Table) -> pa.Table:
-    """Whether the likes of each post may be known to later ones."""
-    rows = zip(block["likes"].to_pylist(), block["split"].to_pylist(), strict=True)
-    told = [likes is not None and (known == "earlier" or split == "train") for likes, split in rows]
-    return block.select(COLUMNS).append_column("known", pa.array(told, pa.bool_()))
+    """The rows of KNOWN of some posts: a post with likes and a date is known to later ones, if it trains or all are."""
+    told = [
+        row["likes"] is not None and row["posted_at"] is not None and (known == "earlier" or row["split"] == "train")
+        for row in block.select(["likes", "posted_at", "split"]).to_pylist()
+    ]
+    columns = [block["post_id"], *(block[name] for name in COLUMNS), pa.array(told, pa.bool_())]
+    return pa.Table.from_arrays(columns, schema=KNOWN)
 
 
 def _bucketed(buckets: int, done: set[int], block: pa.Table) -> pa.Table:

@@ -103,7 +103,10 @@ def _remembered(queued: Dataset, config: Config, folder: str) -> str | None:
 def _known(block: pa.Table) -> pa.Table:
     """The posts of a queue by their rows, as `remember` takes them."""
     rows = [(row["row"], Post.model_validate_json(row["post"])) for row in block.to_pylist() if row["post"]]
-    told = [{**post.model_dump(), "post_id": row, "known": post.likes is not None} for row, post in rows]
+    told = [
+        {**post.model_dump(), "key": row, "known": post.likes is not None and post.posted_at is not None}
+        for row, post in rows
+    ]
     return pa.Table.from_pylist(told, schema=KNOWN)
 
 
@@ -112,7 +115,7 @@ def _queue(table: str, config: Config) -> Iterator[list[dict[str, Any]]]:
     for chunk in read_table(table, CHUNK_ROWS):
         if number == 0:
             try:
-                check_columns(chunk[0])
+                check_columns(chunk[0], config.ingest.lacks)
             except TableError as error:
                 raise TableError(f"{table}: {error}") from None
         yield [_queued(row, number + i, config) for i, row in enumerate(chunk)]

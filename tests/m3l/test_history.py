@@ -22,15 +22,15 @@ SETTINGS = HistoryConfig()
 PRIOR = Prior(until=START + timedelta(days=3), mean=5.0, median=4.0, low=1.0, high=9.0)
 
 
-def known(hours: float, likes: int, caption: str = "") -> Known:
-    return Known(START + timedelta(hours=hours), likes, caption)
+def known(hours: float, likes: int, caption: str = "", post_id: str = "") -> Known:
+    return Known(START + timedelta(hours=hours), post_id or f"at {hours}", likes, caption)
 
 
 def drawn(random: np.random.Generator, posts: int) -> list[Known]:
     """Posts of which many fall on the same hour, in no order."""
     return [
-        known(int(random.integers(2 * posts)), int(random.integers(10**4)), f"caption {random.integers(9)}")
-        for _ in range(posts)
+        known(int(random.integers(2 * posts)), int(random.integers(10**4)), f"caption {random.integers(9)}", str(i))
+        for i in range(posts)
     ]
 
 
@@ -48,7 +48,7 @@ def test_no_future_row_changes_a_feature(seed: int, lag_days: float) -> None:
     before = [post for post in line if post.posted_at < seen]
     later = [post for post in line if post.posted_at >= seen]
     changed = [post._replace(likes=10**9, caption="x") for post in later if random.random() < 0.5]
-    added = [Known(seen + timedelta(hours=int(random.integers(3))), 10**6, "y") for _ in range(5)]
+    added = [Known(seen + timedelta(hours=int(random.integers(3))), f"new {i}", 10**6, "y") for i in range(5)]
     told_before = at(line, moment, settings).model_dump_json()
     for others in ([], later, changed, added, changed + added):
         mixed = before + others
@@ -81,9 +81,20 @@ def test_a_prior_is_known_from_its_own_day_on() -> None:
     assert not late.cold and late.level == PRIOR.median
 
 
-def test_a_post_that_two_tables_hold_counts_once() -> None:
+def test_a_post_that_two_tables_hold_counts_once_and_two_alike_count_twice() -> None:
     line = Timeline("a", (known(1, 5, "x"), known(2, 7)))
     assert line.joined([known(2, 7), known(0, 9)]).posts == (known(0, 9), known(1, 5, "x"), known(2, 7))
+    twins = [known(3, 0, post_id="b"), known(3, 0, post_id="c")]
+    assert line.joined([*twins, twins[0]]).posts == (*line.posts, *twins)
+
+
+def test_of_a_post_without_a_date_nothing_is_known() -> None:
+    line = Timeline("a", (known(1, 5), known(2, 7)), PRIOR)
+    moments = [None, START + timedelta(days=9), None]
+    undated, dated, again = line.histories(moments, SETTINGS)
+    assert undated == again == History() and dated.posts == 2
+    told_ = numbers(Post(post_id="1", username="a", history=undated), 4.0, 2.0)
+    assert len(told_) == NUMBERS and all(map(math.isfinite, told_))
 
 
 def test_a_memory_gives_back_what_was_written(tmp_path: Path) -> None:

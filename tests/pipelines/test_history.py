@@ -53,9 +53,9 @@ def test_histories_are_of_what_may_be_known(local_ray: None, tmp_path: Path) -> 
         memory = Memory(f"{config.paths.of('history')}/accounts", config.history)
         for post in posts:
             line = [
-                Known(p.posted_at, p.likes, p.caption or "")
+                Known(p.posted_at, p.post_id, p.likes, p.caption or "")
                 for p in posts
-                if p.username == post.username and p.likes is not None and p.split in splits
+                if p.posted_at and p.username == post.username and p.likes is not None and p.split in splits
             ]
             assert [found[post.post_id]] == Timeline("", tuple(line)).histories([post.posted_at], config.history)
             assert memory.recall(post).history == found[post.post_id]
