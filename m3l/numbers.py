@@ -5,7 +5,7 @@ from datetime import datetime
 
 from m3l.records import History, Post
 
-NUMBERS = 27  # the first is the account's level, from which the head tells the difference
+NUMBERS = 31  # the first is the account's level, from which the head tells the difference
 
 
 def numbers(post: Post, mean: float, std: float) -> list[float]:
@@ -24,10 +24,13 @@ def numbers(post: Post, mean: float, std: float) -> list[float]:
     return [
         (centre - mean) / std,
         *map(beyond, (history.mean, history.median, history.median_20, history.median_5, history.last)),
+        *map(beyond, (history.recent, history.company_recent)),
         *map(beyond, (prior.mean, prior.median, prior.low, prior.high) if prior else (None,) * 4),
         (history.spread or 0.0) / std,
         math.log1p(history.posts) / 3,
         1 / math.sqrt(1 + history.posts),
+        1 / (1 + history.weight),
+        1 / (1 + history.company_weight),
         math.log1p(history.days_since or 0.0) / 3,
         float(not history.posts),
         float(history.spread is None),

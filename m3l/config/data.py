@@ -65,6 +65,7 @@ class HistoryConfig(Section):
 
     known: Literal["train", "earlier"] = "train"  # the posts that train, as of the cut; or every earlier post, rolling
     lag_days: float = Field(0.0, ge=0)  # how old a post must be before its likes count as known
+    half_life_days: float = Field(180.0, gt=0)  # in which a post comes to count half in what is recent
     captions: int = Field(2, ge=0)  # of the account's last posts
     caption_chars: int = Field(80, ge=1)
     accounts: str | None = None  # a table of statistics of posts not at hand: username, average, median, min, max
