@@ -83,7 +83,7 @@ class Post(Record):
 
     post_id: str
     username: str
-    posted_at: datetime | None = None
+    posted_at: datetime | None
     company: str | None = None
     keywords: str | None = None
     caption: str | None = None

@@ -109,7 +109,7 @@ def test_of_a_post_without_a_date_nothing_is_known() -> None:
     moments = [None, START + timedelta(days=9), None]
     undated, dated, again = line.histories(moments, SETTINGS)
     assert undated == again == History() and dated.posts == 2
-    told_ = numbers(Post(post_id="1", username="a", history=undated), 4.0, 2.0)
+    told_ = numbers(Post(post_id="1", username="a", posted_at=None, history=undated), 4.0, 2.0)
     assert len(told_) == NUMBERS and all(map(math.isfinite, told_))
 
 

@@ -86,12 +86,12 @@ def test_trees_answer_for_posts_that_say_little(trees: baselines.MetadataTrees) 
 
 
 def test_a_post_without_a_date_has_no_past_and_is_none() -> None:
-    rows = [post(0, "a", 1), post(1, "a", 3), post(2, "a", 5, posted_at=None)]
-    for dated in (rows, rows[2:]):
-        frame = baselines.features(dated)
-        past = baselines._before(frame, baselines._running(frame, np.arange(len(dated), dtype=float)))
-        assert past["past_posts"].fillna(0).tolist() == [0.0, 1.0, 0.0][-len(dated) :]
-        assert np.isfinite(baselines.MetadataTrees().fit(dated).predict(dated)).all()
+    undated = [post(n, "a", n, posted_at=None) for n in range(2, 5)]
+    for rows, posts_before in ((undated, [0, 0, 0]), ([post(0), post(1), *undated], [0, 1, 0, 0, 0])):
+        frame = baselines.features(rows)
+        past = baselines._before(frame, baselines._running(frame, np.arange(len(rows), dtype=float)))
+        assert past["past_posts"].fillna(0).tolist() == posts_before
+        assert np.isfinite(baselines.MetadataTrees().fit(rows).predict(rows)).all()
 
 
 def test_features_count_what_the_caption_holds(posts: list[Post]) -> None:
