@@ -18,82 +18,105 @@ from m3l.records import History, Post, Prior
 from m3l.store import Store
 
 RECENT = 20
+COMPANY = "company"  # the folder, below one of accounts, that holds the same of companies
 
 
 class Known(NamedTuple):
     """A post whose likes are known."""
 
     posted_at: datetime
+    post_id: str
     likes: int
     caption: str
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """All that is known of an account; a row of TIMELINES."""
+    """All that is known of an account, or of a company; a row of TIMELINES."""
 
-    username: str
+    name: str
     posts: tuple[Known, ...] = ()
     prior: Prior | None = None
 
     @classmethod
     def of(cls, row: dict[str, Any]) -> "Timeline":
-        posts = zip(row["posted_at"], row["likes"], row["captions"], strict=True)
+        posts = zip(row["posted_at"], row["post_ids"], row["likes"], row["captions"], strict=True)
         prior = row["prior"] and Prior.model_validate(row["prior"])
-        return cls(row["username"], tuple(Known(*post) for post in posts), prior)
+        return cls(row["name"], tuple(Known(*post) for post in posts), prior)
 
     def joined(self, posts: Iterable[Known]) -> "Timeline":
-        """With more posts, in time order; one that both know is one (same moment, same likes)."""
+        """With more posts, in time order; one that both know is one (same moment, same id)."""
         known = {post[:2]: post for post in sorted((*self.posts, *posts))}
-        return Timeline(self.username, tuple(known.values()), self.prior)
+        return Timeline(self.name, tuple(known.values()), self.prior)
 
     def row(self) -> dict[str, Any]:
         return {
-            "username": self.username,
+            "name": self.name,
             "posted_at": [post.posted_at for post in self.posts],
+            "post_ids": [post.post_id for post in self.posts],
             "likes": [post.likes for post in self.posts],
             "captions": [post.caption for post in self.posts],
             "prior": self.prior and self.prior.model_dump(),
         }
 
-    def histories(self, moments: Sequence[datetime], settings: HistoryConfig) -> list[History]:
-        """What was known at each moment: of posts dated before it (by `lag_days` at least), ties left out."""
-        made: dict[int, History] = {}
-        past, lag, waiting = _Past(settings.captions), timedelta(days=settings.lag_days), deque(sorted(self.posts))
-        for i in sorted(range(len(moments)), key=moments.__getitem__):
-            while waiting and waiting[0].posted_at < moments[i] - lag:
+    def histories(self, moments: Sequence[datetime | None], settings: HistoryConfig) -> list[History]:
+        """What was known at each moment: of posts dated before it (by `lag_days` at least), ties left out.
+
+        At a moment that nobody knows (None) it is nothing.
+        """
+        made: dict[datetime | None, History] = {None: History()}
+        past, lag, waiting = _Past(settings), timedelta(days=settings.lag_days), deque(sorted(self.posts))
+        for moment in sorted({moment for moment in moments if moment}):
+            while waiting and waiting[0].posted_at < moment - lag:
                 past.add(waiting.popleft())
-            prior = self.prior if self.prior and self.prior.until <= moments[i] else None
-            made[i] = past.history(moments[i], prior)
-        return [made[i] for i in range(len(moments))]
+            prior = self.prior if self.prior and self.prior.until <= moment else None
+            made[moment] = past.history(moment, prior)
+        return [made[moment] for moment in moments]
 
 
 class Memory:
-    """A folder of TIMELINES that tells any post what was known of its account before it."""
+    """A folder of TIMELINES that tells any post what was known of its account and company before it."""
 
     def __init__(self, folder: str, settings: HistoryConfig):
-        self.store, self.settings = Store(folder, "username"), settings
+        self.accounts, self.companies = Store(folder, "name"), Store(f"{folder}/{COMPANY}", "name")
+        self.settings = settings
 
-    def timeline(self, username: str) -> Timeline:
-        rows = self.store.get(username)
-        return Timeline.of(rows[0]) if rows else Timeline(username)
+    def account(self, username: str) -> Timeline:
+        return _timeline(self.accounts, username)
+
+    def company(self, name: str) -> Timeline:
+        return _timeline(self.companies, name)
 
     def recall(self, post: Post) -> Post:
         """The post with its history; one that has a history keeps it."""
         if post.history is not None:
             return post
-        (history,) = self.timeline(post.username).histories([post.posted_at], self.settings)
-        return post.model_copy(update={"history": history})
+        lines = [self.account(post.username), self.company(post.company) if post.company else Timeline("")]
+        account, company = (line.histories([post.posted_at], self.settings)[0] for line in lines)
+        return post.model_copy(update={"history": together(account, company)})
+
+
+def together(account: History, company: History | None) -> History:
+    """The history of an account with what was known of its company, which is the history of all its accounts."""
+    if company is None:
+        return account
+    return account.model_copy(update={"company_recent": company.recent, "company_weight": company.weight})
+
+
+def _timeline(store: Store, name: str) -> Timeline:
+    rows = store.get(name)
+    return Timeline.of(rows[0]) if rows else Timeline(name)
 
 
 class _Past:
     """The posts so far, in time order; each is added once, in the time that finding its rank takes."""
 
-    def __init__(self, captions: int):
+    def __init__(self, settings: HistoryConfig):
         self.levels: deque[float] = deque(maxlen=RECENT)
         self.ranked: list[float] = []
-        self.captions: deque[str] = deque(maxlen=captions)
-        self.mean = self.squares = 0.0
+        self.captions: deque[str] = deque(maxlen=settings.captions)
+        self.half_life = timedelta(days=settings.half_life_days)
+        self.mean = self.squares = self.recent = self.weight = 0.0
         self.at: datetime | None = None
 
     def add(self, post: Known) -> None:
@@ -103,6 +126,8 @@ class _Past:
         before = level - self.mean
         self.mean += before / len(self.ranked)
         self.squares += before * (level - self.mean)
+        self.weight = 1 + self._kept(post.posted_at)
+        self.recent += (level - self.recent) / self.weight
         if post.caption:
             self.captions.appendleft(post.caption)
         self.at = post.posted_at
@@ -120,9 +145,15 @@ class _Past:
             last=last[-1],
             spread=math.sqrt(self.squares / posts) if posts > 1 else None,
             days_since=(moment - self.at) / timedelta(days=1),
+            recent=self.recent,
+            weight=self._kept(moment),
             captions=tuple(self.captions),
             prior=prior,
         )
+
+    def _kept(self, moment: datetime) -> float:
+        """The weight that is left at a moment."""
+        return self.weight * 0.5 ** ((moment - self.at) / self.half_life) if self.at else 0.0
 
 
 def told(history: History | None) -> str | None:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -27,6 +27,7 @@ COLUMNS = {  # ours -> as tables spell it, the first one that is there
     "likes": ("likes",),
     "content": ("content", "caption"),
     "company": ("inferred company", "company"),
+    "keywords": ("keywords",),
     "split": ("split",),
 }
 REQUIRED = ("id", "date", "username", "media")
@@ -36,6 +37,7 @@ MAX_RAW = 2000
 _CONTROL = "".join(map(chr, [*range(9), 11, 12, *range(14, 32), 127]))  # NUL and its kind, not white space
 _DATE = re.compile(r"\d{4}-\d\d-\d\d.*", re.ASCII)
 _LIKES = re.compile(r"([+-]?)(\d{1,18})(?:\.0*)?", re.ASCII)
+_QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")  # a word of a list that was written as text
 
 
 class Rejected(Record):
@@ -47,8 +49,11 @@ class Rejected(Record):
     raw: str
 
 
-def check_columns(names: Iterable[str]) -> None:
-    """Raises TableError, in one line, where columns are missing or two of them are the same."""
+def check_columns(names: Iterable[str], lacks: Collection[str] = ()) -> None:
+    """Raises TableError, in one line, where columns are missing or two of them are the same.
+
+    Columns that the table `lacks` need not be there, and must not be.
+    """
     names = [name for name in names if name != UNREAD]
     found = "found " + (", ".join(map(repr, names[:40])) or "none")
     counts = Counter(map(_spelled, names))
@@ -56,7 +61,9 @@ def check_columns(names: Iterable[str]) -> None:
     if twice := [name for name in known if counts[name] > 1]:
         raise TableError(f"more than one column {twice[0]!r}: {found}")
     columns = _columns(tuple(names))
-    missing = [repr(name) for name in REQUIRED if name not in columns]
+    if here := [repr(name) for name in lacks if name in columns]:
+        raise TableError(f"ingest.lacks names column {', '.join(here)}, which is there: {found}")
+    missing = [repr(name) for name in REQUIRED if name not in columns and name not in lacks]
     if not columns.keys() & {"likes", "content"}:
         missing.append("'likes' or 'content'")
     if missing:
@@ -66,7 +73,7 @@ def check_columns(names: Iterable[str]) -> None:
 def parse_row(row: Row, row_number: int, config: IngestConfig, seed: int = 0) -> Post | Rejected:
     """The post of one row of `read_table`, or why it is none; raises nothing, whatever the cells hold."""
     try:
-        return _post(row, config, seed)
+        return _post(row, row_number, config, seed)
     except ValueError as error:
         return _rejected(row, row_number, str(error))
 
@@ -84,11 +91,12 @@ class Deduplicator:
         return parsed if self._seen.add(parsed.post_id) else _rejected(row, row_number, "duplicate id")
 
 
-def _post(row: Row, config: IngestConfig, seed: int) -> Post:
+def _post(row: Row, row_number: int, config: IngestConfig, seed: int) -> Post:
     if UNREAD in row:
         raise ValueError(f"bad row: {row[UNREAD]}")
-    cells = {ours: row[theirs] for ours, theirs in _columns(tuple(row)).items()}
-    post_id, username, caption = _id(cells), _text(cells, "username").strip(), _text(cells, "content")
+    cells = {ours: row[theirs] for ours, theirs in _columns(tuple(row)).items() if ours not in config.lacks}
+    post_id = str(row_number) if "id" in config.lacks else _id(cells)
+    username, caption = _text(cells, "username").strip(), _text(cells, "content")
     if not post_id.strip():
         raise ValueError("no id")
     if not username:
@@ -97,7 +105,7 @@ def _post(row: Row, config: IngestConfig, seed: int) -> Post:
     likes, split = _likes(cells), _text(cells, "split").strip()
     if split and split not in get_args(Split):
         raise ValueError(f"bad split: {short(split)}")
-    posted_at = _date(cells)
+    posted_at = None if "date" in config.lacks else _date(cells)
     if not split and likes is not None:  # without them a post can train nothing
         split = _draw(post_id, posted_at, config, seed)
     try:
@@ -109,6 +117,7 @@ def _post(row: Row, config: IngestConfig, seed: int) -> Post:
         username=username,
         posted_at=posted_at,
         company=_text(cells, "company").strip() or None,
+        keywords=_keywords(cells) or None,
         caption=caption or None,
         likes=likes,
         media=media,
@@ -156,6 +165,16 @@ def _absent(value: Any) -> bool:
     return value is None or (isinstance(value, float | datetime) and value != value)  # NaN and pandas' NaT
 
 
+def _keywords(cells: Row) -> str:
+    """A list of words, or one that was written as text, each word once; other text as it stands."""
+    value = cells.get("keywords")
+    if isinstance(value, list | tuple):
+        value = ", ".join(_text({"keywords": word}, "keywords") for word in value)
+    text = _text({"keywords": value}, "keywords").strip()
+    words = [single or double for single, double in _QUOTED.findall(text)] if text.startswith("[") else text.split(",")
+    return ", ".join(dict.fromkeys(word.strip() for word in words if word.strip()))
+
+
 def _likes(cells: Row) -> int | None:
     text = _text(cells, "likes").strip()
     if not text:
@@ -184,9 +203,10 @@ def _date(cells: Row) -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
-def _draw(post_id: str, posted_at: datetime, config: IngestConfig, seed: int) -> Split:
+def _draw(post_id: str, posted_at: datetime | None, config: IngestConfig, seed: int) -> Split:
     """The split of a moment, or that a seed gives to an id: the same in every run and in every order of the rows."""
-    if config.time_cut and posted_at >= config.time_cut.replace(tzinfo=config.time_cut.tzinfo or UTC):
+    cut = config.time_cut and config.time_cut.replace(tzinfo=config.time_cut.tzinfo or UTC)
+    if cut and posted_at and posted_at >= cut:
         return "test_time"
     share = _hash(f"{seed}:{post_id}") / 2**64
     if share < config.test_share:

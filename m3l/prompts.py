@@ -15,6 +15,7 @@ OPTIONAL = {
     "caption": None,
     "likes": None,
     "history": None,
+    "keywords": None,
 }  # fields by what stands for unknown
 
 # Written so in a user's text these would act as tokens; a space inside makes them plain words.
@@ -28,8 +29,9 @@ def fields(post: Post, hidden: tuple[str, ...] = ()) -> dict[str, str]:
     values = {
         "username": post.username,
         "company": post.company,
-        "date": f"{post.posted_at:%Y-%m-%d}",
-        "time": f"{post.posted_at:%H:%M:%S}",
+        "date": post.posted_at and f"{post.posted_at:%Y-%m-%d}",
+        "time": post.posted_at and f"{post.posted_at:%H:%M:%S}",
+        "keywords": post.keywords,
         "caption": post.caption,
         "likes": None if post.likes is None else str(post.likes),
         "history": told(post.history),
@@ -77,8 +79,9 @@ def nameless(post: Post) -> Post:
 
 
 def week(post: Post) -> list[Post]:
-    """The post at eight times that spread evenly over the day and over a week, its own the first."""
-    return [post.model_copy(update={"posted_at": post.posted_at + timedelta(hours=21 * step)}) for step in range(8)]
+    """The post at eight times that spread evenly over the day and over a week, its own the first; [] without a date."""
+    at = post.posted_at
+    return [post.model_copy(update={"posted_at": at + timedelta(hours=21 * step)}) for step in range(8)] if at else []
 
 
 def answer(task: TaskConfig, post: Post) -> str:

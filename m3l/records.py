@@ -51,6 +51,10 @@ class History(Record):
     last: float | None = None
     spread: float | None = None  # the standard deviation; None of one post
     days_since: float | None = None  # since the last one
+    recent: float | None = None  # the mean, in which old posts count less, and how many posts it then rests on
+    weight: float = 0.0
+    company_recent: float | None = None  # the same of all accounts of the company
+    company_weight: float = 0.0
     captions: tuple[str, ...] = ()  # of the last ones, the latest first, cut
     prior: Prior | None = None
 
@@ -61,17 +65,27 @@ class History(Record):
 
     @property
     def level(self) -> float | None:
-        """About what a post of the account gets: the median of its last 20, else of its prior."""
-        return self.median_20 if self.posts else self.prior.median if self.prior else None
+        """About what a post of the account gets: its recent mean, drawn to its prior, else to its company's.
+
+        What it is drawn to counts like one post (a shrinkage estimate), so that few or old posts decide little.
+        """
+        known = self.prior.median if self.prior else self.company_recent
+        if self.recent is None or known is None:
+            return known if self.recent is None else self.recent
+        return (self.weight * self.recent + known) / (self.weight + 1)
 
 
 class Post(Record):
-    """A post; `likes` or `caption` is None where the model shall tell it, `history` where none was looked up."""
+    """A post; `likes` or `caption` is None where the model shall tell it, `history` where none was looked up.
+
+    `posted_at` is None where its table has no dates, and `keywords` say what its media show where somebody looked.
+    """
 
     post_id: str
     username: str
-    posted_at: datetime
+    posted_at: datetime | None
     company: str | None = None
+    keywords: str | None = None
     caption: str | None = None
     likes: int | None = None
     media: tuple[Media, ...] = ()
@@ -199,11 +213,12 @@ _READ_FRAME = pa.struct([("media_id", pa.string()), ("time_s", pa.float64()), ("
 _PRIOR = pa.struct(
     [("until", pa.timestamp("ms", tz="UTC")), *((n, pa.float64()) for n in ("mean", "median", "low", "high"))]
 )
-_LEVELS = ("mean", "median", "median_20", "median_5", "last", "spread", "days_since")
+_LEVELS = ("mean", "median", "median_20", "median_5", "last", "spread", "days_since", "recent", "weight")
+_COMPANY = ("company_recent", "company_weight")
 _HISTORY = pa.struct(
     [
         ("posts", pa.int64()),
-        *((name, pa.float64()) for name in _LEVELS),
+        *((name, pa.float64()) for name in (*_LEVELS, *_COMPANY)),
         ("captions", pa.list_(pa.string())),
         ("prior", _PRIOR),
     ]
@@ -214,7 +229,8 @@ POSTS = pa.schema(
         pa.field("post_id", pa.string(), nullable=False),
         pa.field("username", pa.string(), nullable=False),
         ("company", pa.string()),
-        pa.field("posted_at", pa.timestamp("ms", tz="UTC"), nullable=False),
+        ("posted_at", pa.timestamp("ms", tz="UTC")),
+        ("keywords", pa.string()),
         ("caption", pa.string()),
         ("likes", pa.int64()),
         ("media", pa.list_(_MEDIA)),
@@ -224,10 +240,11 @@ POSTS = pa.schema(
 MEDIA = pa.schema([pa.field("media_id", pa.string(), nullable=False), *_MEDIA])
 REJECTED = pa.schema([("row", pa.int64()), ("id", pa.string()), ("reason", pa.string()), ("raw", pa.string())])
 HISTORY = pa.schema([pa.field("post_id", pa.string(), nullable=False), ("history", _HISTORY)])
-TIMELINES = pa.schema(  # of each account the posts whose likes are known, in time order, and its prior
+TIMELINES = pa.schema(  # of each account or company the posts whose likes are known, in time order, and its prior
     [
-        pa.field("username", pa.string(), nullable=False),
+        pa.field("name", pa.string(), nullable=False),
         ("posted_at", pa.list_(pa.timestamp("ms", tz="UTC"))),
+        ("post_ids", pa.list_(pa.string())),
         ("likes", pa.list_(pa.int64())),
         ("captions", pa.list_(pa.string())),
         ("prior", _PRIOR),

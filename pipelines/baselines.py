@@ -31,7 +31,7 @@ def tell_baselines(config: Config, folder: str, documents: Documents) -> int:
 
     One worker holds the training rows while it fits; the held-out ones pass through in chunks.
     """
-    from m3l.evaluation import baselines  # here, so that only the worker waits for it
+    from m3l.evaluation import baselines, caption_baselines  # here, so that only the worker waits for it
     from m3l.evaluation.history_trees import AccountRecent, HistoryTrees
 
     posts = storage.read_rows(config.paths.of("posts"), batch_rows=CHUNK_ROWS)
@@ -44,13 +44,16 @@ def tell_baselines(config: Config, folder: str, documents: Documents) -> int:
         "account_median": baselines.AccountMedian(),
         "trees_metadata": baselines.MetadataTrees(),
     }
-    captions: dict[str, Any] = {"nearest_post": baselines.NearestCaption(), "constant": baselines.ConstantCaption()}
+    captions: dict[str, Any] = {
+        "nearest_post": caption_baselines.NearestCaption(),
+        "constant": caption_baselines.ConstantCaption(),
+    }
     if past := storage.parts(config.paths.of("history")):  # else nobody knows the accounts' earlier posts
         train = with_histories(train, config.paths.of("history"))
         likes |= {"trees_history": HistoryTrees(), "account_recent": AccountRecent()}
-    told_likes = {who: baseline.fit(train) for who, baseline in likes.items()}
-    writes = "caption" in heads_of(config)
-    told_captions = {who: baseline.fit(train) for who, baseline in captions.items() if writes}
+    heads = heads_of(config)
+    told_likes = {who: baseline.fit(train) for who, baseline in likes.items() if "likes" in heads}
+    told_captions = {who: baseline.fit(train) for who, baseline in captions.items() if "caption" in heads}
     for chunk in _chunks(held_out(config)):
         if past:
             chunk = with_histories(chunk, config.paths.of("history"))

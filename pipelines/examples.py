@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from m3l import storage
 from m3l.config import Config, ConfigError, TaskConfig
+from m3l.history import COMPANY, together
 from m3l.records import CONTEXT, HISTORY, POSTS, Context, Example, History, MediaFrames, Post, to_table
 from m3l.store import open_store
 from pipelines.stage import SETTINGS
@@ -30,8 +31,7 @@ def load_examples(posts: str, context: str, ids: list[str], history: str | None 
     known, frames = open_store(posts, "post_id"), open_store(context, "post_id")
     rows = [{**known[i][0], "contexts": frames.get(i)} for i in ids]
     if history:
-        past = open_store(history, "post_id")
-        rows = [{**row, "history": past[row["post_id"]][0]["history"]} for row in rows]
+        rows = [{**row, "history": recalled(history, row["post_id"]).model_dump()} for row in rows]
     return to_table(rows, EXAMPLES)
 
 
@@ -42,9 +42,15 @@ def masked_fields(config: Config) -> tuple[str, ...]:
 
 def with_histories(posts: Sequence[Post], folder: str) -> list[Post]:
     """The posts with their rows of history/."""
-    past = open_store(folder, "post_id")
-    found = [History.model_validate(past[post.post_id][0]["history"]) for post in posts]
-    return [post.model_copy(update={"history": history}) for post, history in zip(posts, found, strict=True)]
+    return [post.model_copy(update={"history": recalled(folder, post.post_id)}) for post in posts]
+
+
+def recalled(folder: str, key: str) -> History:
+    """What a folder of histories tells of a post; KeyError if it is not there."""
+    account = open_store(folder, "post_id")[key][0]["history"]
+    company = open_store(f"{folder}/{COMPANY}", "post_id").get(key)
+    told = History.model_validate(company[0]["history"]) if company else None
+    return together(History.model_validate(account), told)
 
 
 def history_of(config: Config) -> str | None:
@@ -55,7 +61,7 @@ def history_of(config: Config) -> str | None:
     if not storage.parts(folder):
         raise ConfigError(f"{folder} holds no histories: run `m3l history` first")
     made = (storage.read_json(f"{folder}/{SETTINGS}") or {}).get("history", {})
-    for name in ("known", "lag_days", "captions", "caption_chars"):
+    for name in ("known", "lag_days", "half_life_days", "captions", "caption_chars"):
         if made.get(name) != getattr(config.history, name):
             raise ConfigError(f"history.{name}: {folder} was made with {made.get(name)}, and a bundle must tell alike")
     return folder

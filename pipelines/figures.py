@@ -43,7 +43,8 @@ def figures(config: Config, measured: str, told: str) -> tuple[dict[str, Any], l
         "why": _why(config, measured),
         "splits": by_split,
     }
-    some = np.random.default_rng(config.seed).permutation(len(ids))[:POINTS]
+    known = np.flatnonzero(np.isfinite(numbers["likes.model"]))
+    some = known[np.random.default_rng(config.seed).permutation(len(known))[:POINTS]]
     points = zip(numbers["likes"][some].tolist(), numbers["likes.model"][some].tolist(), splits[some], strict=True)
     return metrics, [(true, said, str(split)) for true, said, split in points]
 

@@ -62,7 +62,7 @@ def _shown(config: Config, rows: str, post_id: str) -> Shown:
     row = open_store(rows, "post_id")[post_id][0]
     paths, folder = config.paths, truth_of(config)
     examples = load_examples(paths.of("posts"), paths.of("context"), [post_id], history_of(config)).to_pylist()[0]
-    told = example(examples, next(t.name for t in config.tasks if t.head == "likes"))
+    told = example(examples, next((t.name for t in config.tasks if t.head == "likes"), config.tasks[0].name))
     truth = open_store(folder, "post_id")[post_id][0] if folder else None
     effects = [Effect.model_validate(effect) for effect in row["why"] or ()]
     of_frame = {(e.media_id, e.time_s): e.effect for e in effects if e.part == "frame"}

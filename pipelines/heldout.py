@@ -19,8 +19,11 @@ def held_out(config: Config, columns: list[str] | None = None) -> Iterator[dict[
 
 
 def heads_of(config: Config) -> tuple[str, ...]:
-    """What is told of a post: its likes, and its caption where a task writes one."""
-    return ("likes", "caption") if any(task.head == "caption" for task in config.tasks) else ("likes",)
+    """What is told of a post: its likes, its caption, or both, and that it must have to be measured.
+
+    A task that writes another field leaves its figures on the caption alone.
+    """
+    return tuple(head for head in ("likes", "caption") if any(task.head == head for task in config.tasks))
 
 
 def is_held_out(row: dict[str, Any], splits: tuple[str, ...], heads: tuple[str, ...]) -> bool:

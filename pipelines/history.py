@@ -1,30 +1,37 @@
 """posts/ -> history/: for each post, what was known of its account before it; history/accounts/: what is known now.
 
-Rows are brought together by account in Ray Data. A worker holds one bucket of accounts at a time: BUCKET_POSTS posts
-or about so many, or all posts of its largest account.
+Below each of the two, company/ holds the same of companies. Rows are brought together by account and by company in
+Ray Data. A worker holds one bucket of them at a time: twice BUCKET_POSTS posts or about so many, or all posts of its
+largest company.
 """
 
 from collections import defaultdict
+from collections.abc import Callable
 from functools import partial
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray
 from ray.data import Dataset
 
 from m3l import storage
 from m3l.config import Config, ConfigError, HistoryConfig
-from m3l.history import Known, Memory
+from m3l.history import COMPANY, Known, Memory, Timeline
 from m3l.ids import hashes
 from m3l.priors import read_priors
 from m3l.records import HISTORY, POSTS, TIMELINES, to_table
+from m3l.tables import Row
 from pipelines.session import connect
 from pipelines.stage import SETTINGS, Summary, claim, console, count
 
 BUCKET_POSTS = 4096
 MOST_PARTITIONS = 64  # that the shuffle keeps at once, on all machines
 ACCOUNTS = "accounts"  # TIMELINES of all posts whose likes are known
-COLUMNS = ("post_id", "username", "posted_at", "likes", "caption")
-KNOWN = pa.schema([*(POSTS.field(name) for name in COLUMNS), ("known", pa.bool_())])  # may later posts know its likes?
+OF = ("company", "username")  # whose histories are told; the accounts' last: their part says that a bucket is done
+COLUMNS = ("post_id", "username", "company", "posted_at", "likes", "caption")
+KNOWN = pa.schema(  # `key`: what its history is asked for by; `known`: whether later posts may know its likes
+    [("key", pa.string()), *(POSTS.field(name) for name in COLUMNS), ("known", pa.bool_())]
+)
 
 
 def main(config: Config) -> Summary:
@@ -42,7 +49,7 @@ def main(config: Config) -> Summary:
     before = f"{folder}/before"
     if config.history.accounts and config.history.accounts_until:
         for chunk in read_priors(config.history.accounts, config.history.accounts_until):
-            storage.write_part(to_table(chunk, TIMELINES), before, [chunk[0]["username"]])
+            storage.write_part(to_table(chunk, TIMELINES), before, [chunk[0]["name"]])
     connect(config.ray)
     read = ray.data.read_parquet(storage.parts(posts), filesystem=storage.locate(posts)[0], columns=[*COLUMNS, "split"])
     known = read.map_batches(
@@ -70,39 +77,63 @@ def remember(posts: Dataset, rows: int, folder: str, before: str, settings: Hist
 
 
 def _remember(folder: str, before: str, settings: HistoryConfig, bucket: pa.Table) -> pa.Table:
-    """A bucket of accounts with all of their posts -> a part of HISTORY and one of TIMELINES, safe to do again."""
-    key, memory = [str(bucket["bucket"][0].as_py())], Memory(before, settings)
-    accounts = defaultdict(list)
-    for row in bucket.select(KNOWN.names).to_pylist():
-        accounts[row["username"]].append(row)
-    told, timelines = [], []
-    for username, rows in sorted(accounts.items()):
-        known = (
-            Known(row["posted_at"], row["likes"], (row["caption"] or "")[: settings.caption_chars])
-            for row in rows
-            if row["known"]
-        )
-        timeline = memory.timeline(username).joined(known)
-        histories = timeline.histories([row["posted_at"] for row in rows], settings)
-        told += [{"post_id": r["post_id"], "history": h.model_dump()} for r, h in zip(rows, histories, strict=True)]
-        timelines.append(timeline.row())
-    storage.write_part(to_table(timelines, TIMELINES), f"{folder}/{ACCOUNTS}", key)
-    storage.write_part(to_table(told, HISTORY), folder, key)  # last: its presence says that the bucket is done
+    """A bucket of accounts and companies with all of their posts -> a part of HISTORY and one of TIMELINES for each.
+
+    It is safe to do again.
+    """
+    key, memory, rows = [str(bucket["bucket"][0].as_py())], Memory(before, settings), bucket.to_pylist()
+    for of, remembered in zip(OF, (memory.company, memory.account), strict=True):
+        told, timelines = _told([row for row in rows if row["of"] == of], of, remembered, settings)
+        storage.write_part(to_table(timelines, TIMELINES), _folder(f"{folder}/{ACCOUNTS}", of), key)
+        storage.write_part(to_table(told, HISTORY), _folder(folder, of), key)
     return pa.table({"error": pa.nulls(len(told), pa.string())})
 
 
+def _told(
+    rows: list[Row], of: str, remembered: Callable[[str], Timeline], settings: HistoryConfig
+) -> tuple[list[Row], list[Row]]:
+    """Rows of HISTORY of posts with all others of their accounts or companies, and the rows of TIMELINES of those."""
+    groups, chars = defaultdict(list), settings.caption_chars if of == "username" else 0
+    for row in rows:
+        groups[row[of]].append(row)
+    told, timelines = [], []
+    for name, group in sorted(groups.items()):
+        known = (
+            Known(row["posted_at"], row["post_id"], row["likes"], (row["caption"] or "")[:chars])
+            for row in group
+            if row["known"]
+        )
+        timeline = remembered(name).joined(known)
+        histories = timeline.histories([row["posted_at"] for row in group], settings)
+        told += [{"post_id": r["key"], "history": h.model_dump()} for r, h in zip(group, histories, strict=True)]
+        timelines.append(timeline.row())
+    return told, timelines
+
+
 def _known(known: str, block: pa.Table) -> pa.Table:
-    """Whether the likes of each post may be known to later ones."""
-    rows = zip(block["likes"].to_pylist(), block["split"].to_pylist(), strict=True)
-    told = [likes is not None and (known == "earlier" or split == "train") for likes, split in rows]
-    return block.select(COLUMNS).append_column("known", pa.array(told, pa.bool_()))
+    """The rows of KNOWN of some posts: a post with likes and a date is known to later ones, if it trains or all are."""
+    told = [
+        row["likes"] is not None and row["posted_at"] is not None and (known == "earlier" or row["split"] == "train")
+        for row in block.select(["likes", "posted_at", "split"]).to_pylist()
+    ]
+    columns = [block["post_id"], *(block[name] for name in COLUMNS), pa.array(told, pa.bool_())]
+    return pa.Table.from_arrays(columns, schema=KNOWN)
 
 
 def _bucketed(buckets: int, done: set[int], block: pa.Table) -> pa.Table:
-    """The rows of buckets to be done; all posts of an account are in one."""
-    numbers = hashes(block["username"].to_pylist()) % buckets
-    marked = block.append_column("bucket", pa.array(numbers, pa.int64()))
-    return marked.filter(pa.array([int(number) not in done for number in numbers], pa.bool_()))
+    """The rows of buckets to be done, `of` an account and again of a company; all posts of either are in one."""
+    made = []
+    for of in OF:
+        some = block.filter(pc.is_valid(block[of]))
+        numbers = hashes(some[of].to_pylist()) % buckets
+        marked = some.append_column("of", pa.array([of] * len(some), pa.string()))
+        marked = marked.append_column("bucket", pa.array(numbers, pa.int64()))
+        made.append(marked.filter(pa.array([int(number) not in done for number in numbers], pa.bool_())))
+    return pa.concat_tables(made)
+
+
+def _folder(folder: str, of: str) -> str:
+    return f"{folder}/{COMPANY}" if of == "company" else folder
 
 
 def _done(folder: str, buckets: int) -> set[int]:

@@ -30,7 +30,7 @@ def main(config: Config) -> Summary:
     chunks = read_table(table, CHUNK_ROWS)
     first = next(chunks, [])
     try:
-        check_columns(first[0] if first else {})
+        check_columns(first[0] if first else {}, config.ingest.lacks)
     except TableError as error:
         raise TableError(f"{table}: {error}") from None
     claim(folder, {"seed": config.seed, "ingest": config.ingest.model_dump(mode="json")})

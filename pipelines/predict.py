@@ -14,9 +14,10 @@ from m3l.config import Config, ConfigError, parse
 from m3l.export import COLUMNS, check_format, write_table
 from m3l.media.keyframes import KeyFrameReader
 from m3l.posts import TableError, check_columns, parse_row, read_table
-from m3l.records import PREDICTIONS, History, Post, Prediction, to_table
+from m3l.records import PREDICTIONS, Post, Prediction, to_table
 from m3l.simulate import Simulator
 from m3l.store import Store
+from pipelines.examples import recalled
 from pipelines.history import KNOWN, remember
 from pipelines.session import connect
 from pipelines.stage import Summary, claim, todo, write
@@ -70,7 +71,7 @@ class Answer:
     def __init__(self, config: Config, past: str | None):
         self.simulator = Simulator.load(config.paths.of("bundle"))
         self.read = KeyFrameReader(config.media, config.paths.media_root) if self.simulator.retriever else None
-        self.past = Store(past, "post_id") if past else None
+        self.past = past
 
     def __call__(self, block: pa.Table) -> pa.Table:
         rows = block.to_pylist()
@@ -84,7 +85,7 @@ class Answer:
         post = Post.model_validate_json(row["post"])
         if self.past is None:
             return post
-        return post.model_copy(update={"history": History.model_validate(self.past[row["row"]][0]["history"])})
+        return post.model_copy(update={"history": recalled(self.past, row["row"])})
 
 
 def _remembered(queued: Dataset, config: Config, folder: str) -> str | None:
@@ -103,7 +104,10 @@ def _remembered(queued: Dataset, config: Config, folder: str) -> str | None:
 def _known(block: pa.Table) -> pa.Table:
     """The posts of a queue by their rows, as `remember` takes them."""
     rows = [(row["row"], Post.model_validate_json(row["post"])) for row in block.to_pylist() if row["post"]]
-    told = [{**post.model_dump(), "post_id": row, "known": post.likes is not None} for row, post in rows]
+    told = [
+        {**post.model_dump(), "key": row, "known": post.likes is not None and post.posted_at is not None}
+        for row, post in rows
+    ]
     return pa.Table.from_pylist(told, schema=KNOWN)
 
 
@@ -112,7 +116,7 @@ def _queue(table: str, config: Config) -> Iterator[list[dict[str, Any]]]:
     for chunk in read_table(table, CHUNK_ROWS):
         if number == 0:
             try:
-                check_columns(chunk[0])
+                check_columns(chunk[0], config.ingest.lacks)
             except TableError as error:
                 raise TableError(f"{table}: {error}") from None
         yield [_queued(row, number + i, config) for i, row in enumerate(chunk)]

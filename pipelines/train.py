@@ -21,6 +21,7 @@ from m3l import storage
 from m3l.batch import Collator, LikesScale
 from m3l.config import Config, ConfigError, parse
 from m3l.conformal import Intervals
+from m3l.history import COMPANY
 from m3l.learning import parallel
 from m3l.learning.curve import Curve
 from m3l.learning.loop import train
@@ -30,8 +31,7 @@ from m3l.model.build import build_model, build_processor
 from m3l.plan import plan
 from m3l.prompts import render
 from m3l.records import Example, Post
-from m3l.store import open_store
-from pipelines.examples import history_of, load_examples, masked_fields, post_ids, rows
+from pipelines.examples import history_of, load_examples, masked_fields, post_ids, recalled, rows
 from pipelines.feed import InOrder, feed
 from pipelines.history import ACCOUNTS
 from pipelines.plan import cache_line
@@ -227,14 +227,15 @@ def _save(
         for part in ("model.safetensors", "retriever.json") if config.model.media else ():
             storage.copy(f"{retriever}/{part}", f"{folder}/retriever/{part}")
         if past := history_of(config):
-            for path in storage.parts(f"{past}/{ACCOUNTS}"):
-                name = path.rpartition("/")[2]
-                storage.copy(f"{past}/{ACCOUNTS}/{name}", f"{folder}/{bundle.HISTORY}/{name}")
+            for below in ("", f"/{COMPANY}"):
+                for path in storage.parts(f"{past}/{ACCOUNTS}{below}"):
+                    name = f"{below}/{path.rpartition('/')[2]}"
+                    storage.copy(f"{past}/{ACCOUNTS}{name}", f"{folder}/{bundle.HISTORY}{name}")
 
 
 def _facts(config: Config, ids: list[str], held_out: list[str]) -> Facts:
     posts, training = config.paths.of("posts"), set(ids)
-    histories = open_store(folder, "post_id") if (folder := history_of(config)) else None
+    past = history_of(config)
     sampled: list[Post] = []
     accounts: set[str] = set()
     count, total, squares = 0, 0.0, 0.0
@@ -245,8 +246,8 @@ def _facts(config: Config, ids: list[str], held_out: list[str]) -> Facts:
         value = float(np.log1p(row["likes"] or 0))
         count, total, squares = count + 1, total + value, squares + value**2
         if len(sampled) < SAMPLED_TEXTS:
-            past = histories[row["post_id"]][0] if histories and len(sampled) < SAMPLED_HISTORIES else {}
-            sampled.append(Post.model_validate({**row, **past}))
+            history = recalled(past, row["post_id"]) if past and len(sampled) < SAMPLED_HISTORIES else None
+            sampled.append(Post.model_validate({**row, "history": history}))
     mean = total / count
     scale = LikesScale(mean, max(1e-3, (squares / count - mean**2) ** 0.5))
     texts = [render(task, post) for post in sampled for task in config.tasks]

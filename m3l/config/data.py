@@ -47,10 +47,17 @@ class IngestConfig(Section):
     """How the challenge's table becomes posts."""
 
     table: str | None = None  # csv, xlsx, jsonl, parquet, or a folder of parts
+    lacks: tuple[Literal["id", "date", "media"], ...] = ()  # columns that it does not have: ids are then row numbers
     video_height: int = Field(360, ge=1)  # the MP4 variant nearest this height is read
     validation_share: float = Field(0.05, ge=0, lt=1)
     test_share: float = Field(0.1, ge=0, lt=1)  # of rows whose table names no split
     time_cut: datetime | None = None  # of such rows those from then on are the split test_time; UTC
+
+    @model_validator(mode="after")
+    def _a_cut_needs_dates(self) -> "IngestConfig":
+        if self.time_cut and "date" in self.lacks:
+            raise ValueError("time_cut: posts without a date lie on neither side of it: set time_cut=null")
+        return self
 
 
 class HistoryConfig(Section):
@@ -58,6 +65,7 @@ class HistoryConfig(Section):
 
     known: Literal["train", "earlier"] = "train"  # the posts that train, as of the cut; or every earlier post, rolling
     lag_days: float = Field(0.0, ge=0)  # how old a post must be before its likes count as known
+    half_life_days: float = Field(180.0, gt=0)  # in which a post comes to count half in what is recent
     captions: int = Field(2, ge=0)  # of the account's last posts
     caption_chars: int = Field(80, ge=1)
     accounts: str | None = None  # a table of statistics of posts not at hand: username, average, median, min, max

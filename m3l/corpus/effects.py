@@ -31,7 +31,8 @@ class Formula:
             case "username":
                 return 0.0 if cold else parts["account"] - self.average
             case "posted_at":
-                others = [hour_part(post.posted_at) + weekday_part(post.posted_at) for post in week(example.post)]
+                times = [post.posted_at for post in week(example.post)]
+                others = [hour_part(at) + weekday_part(at) for at in times if at]
                 return parts["hour"] + parts["weekday"] - float(np.mean(others))
             case "caption":
                 voice = VOICES[self.accounts[example.post.username].voice]

@@ -1,13 +1,11 @@
-"""Honest baselines, fitted on the training rows alone: what is known of a post without reading its media.
+"""Honest baselines of likes, fitted on the training rows alone: what is known of a post without reading its media.
 
 Each has `fit(posts) -> self` and `predict(posts)`, one answer per post in the same order; a post's own likes
-are never read to predict it. Training posts without likes (or, for captions, without one) are left out; none
-left is a ValueError.
+are never read to predict it. Training posts without likes are left out; none left is a ValueError.
 """
 
-from bisect import bisect_left
-from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Self
 
 import lightgbm as lgb
@@ -107,67 +105,29 @@ class MetadataTrees:
         return [name for name in map(str, table) if name not in _WHO and not name.startswith("past_")]
 
 
-class NearestCaption:
-    """The caption of the account's last training post before the post; else of the nearest in time."""
-
-    def fit(self, posts: Sequence[Post]) -> "NearestCaption":
-        known = sorted((p for p in posts if p.caption is not None), key=lambda p: p.posted_at)
-        if not known:
-            raise ValueError("no training post has a caption")
-        self.timelines: dict[str | None, list[Post]] = {None: known}
-        for post in known:
-            self.timelines.setdefault(post.username, []).append(post)
-        self.times = {name: [p.posted_at for p in line] for name, line in self.timelines.items()}
-        return self
-
-    def predict(self, posts: Sequence[Post]) -> list[str]:
-        return [self._nearest(post) for post in posts]
-
-    def _nearest(self, post: Post) -> str:
-        if earlier := bisect_left(self.times.get(post.username, []), post.posted_at):
-            return self.timelines[post.username][earlier - 1].caption or ""
-        line, at = self.timelines[None], bisect_left(self.times[None], post.posted_at)
-        around = [p for p in line[max(at - 1, 0) : at + 2] if p.post_id != post.post_id]
-        return min(around, key=lambda p: abs(p.posted_at - post.posted_at)).caption or "" if around else ""
-
-
-class ConstantCaption:
-    """One caption for all: the words that stand in most training captions, in the order of their usual places."""
-
-    def fit(self, posts: Sequence[Post]) -> "ConstantCaption":
-        count, places, captions = Counter[str](), Counter[str](), 0
-        for post in posts:
-            if post.caption is not None:
-                found = {word: at for at, word in enumerate(post.caption.split())}
-                count.update(found.keys())
-                places.update(found)
-                captions += 1
-        if not captions:
-            raise ValueError("no training post has a caption")
-        most = [word for word, posts_with in count.items() if posts_with > captions / 2]
-        self.caption = " ".join(sorted(most, key=lambda word: places[word] / count[word]))
-        return self
-
-    def predict(self, posts: Sequence[Post]) -> list[str]:
-        return [self.caption] * len(posts)
-
-
 def features(posts: Sequence[Post]) -> pd.DataFrame:
     """What is known of each post without its pixels before it is out, one row per post; never its likes."""
     return pd.DataFrame(
         {
             "username": pd.Series([post.username for post in posts], dtype=object),
             "company": pd.Series([post.company for post in posts], dtype=object),
-            "day": [post.posted_at.timestamp() / 86400 for post in posts],
-            "month": [post.posted_at.month for post in posts],
-            "weekday": [post.posted_at.weekday() for post in posts],
-            "hour": [post.posted_at.hour + post.posted_at.minute / 60 for post in posts],
+            **_when([post.posted_at for post in posts]),
             "images": [sum(m.kind == "image" for m in post.media) for post in posts],
             "gifs": [sum(m.kind == "gif" for m in post.media) for post in posts],
             "videos": [sum(m.kind == "video" for m in post.media) for post in posts],
             "duration_s": [sum(m.duration_s or 0 for m in post.media) for post in posts],
         }
     ).join(_shape([post.caption for post in posts]))
+
+
+def _when(moments: list[datetime | None]) -> dict[str, list[float]]:
+    """Parts of each moment; missing where it is not known."""
+    return {
+        "day": [at.timestamp() / 86400 if at else np.nan for at in moments],
+        "month": [at.month if at else np.nan for at in moments],
+        "weekday": [at.weekday() if at else np.nan for at in moments],
+        "hour": [at.hour + at.minute / 60 if at else np.nan for at in moments],
+    }
 
 
 def _shape(captions: list[str | None]) -> pd.DataFrame:
@@ -188,7 +148,7 @@ def _shape(captions: list[str | None]) -> pd.DataFrame:
 
 def _running(frame: pd.DataFrame, target: Likes) -> pd.DataFrame:
     """What each account's log likes had been up to and with each of its posts, in time order."""
-    line = frame[["username", "day"]].assign(likes=target).sort_values("day", kind="stable")
+    line = frame[["username", "day"]].assign(likes=target).dropna(subset="day").sort_values("day", kind="stable")
     likes = line.groupby("username")["likes"]
     return line[["username", "day"]].assign(
         past_posts=likes.cumcount() + 1.0,
@@ -200,11 +160,11 @@ def _running(frame: pd.DataFrame, target: Likes) -> pd.DataFrame:
 
 
 def _before(frame: pd.DataFrame, past: pd.DataFrame) -> pd.DataFrame:
-    """The past as it stood strictly before each post, so that no post is its own past."""
-    posts = frame[["username", "day"]].reset_index().sort_values("day", kind="stable")
+    """The past as it stood strictly before each post, so that no post is its own past; missing without a date."""
+    posts = frame[["username", "day"]].reset_index().dropna(subset="day").sort_values("day", kind="stable")
     told = pd.merge_asof(posts, past, on="day", by="username", allow_exact_matches=False).set_index("index")
     told["past_day"] = told["day"] - told["past_day"]
-    return told.drop(columns=["username", "day"]).sort_index()
+    return told.drop(columns=["username", "day"]).reindex(frame.index)
 
 
 def _boost(table: pd.DataFrame, target: Likes, groups: pd.Series | None, seed: int) -> lgb.Booster:

@@ -31,6 +31,12 @@ SETTINGS = {
 }
 
 
+LEVELS = (
+    *("mean", "median", "median_20", "median_5", "last", "recent", "company_recent"),
+    *("prior_mean", "prior_median", "prior_low", "prior_high"),
+)
+
+
 class AccountRecent:
     """The median likes of the account's last 20 earlier posts, else of its prior, else of all training posts."""
 
@@ -39,11 +45,11 @@ class AccountRecent:
         return self
 
     def predict(self, posts: Sequence[Post]) -> Likes:
-        return np.expm1([_level(post, self.overall) for post in posts])
+        return np.expm1([_recent(post, self.overall) for post in posts])
 
 
 class HistoryTrees:
-    """Gradient-boosted trees on how log(1 + likes) departs from the account's recent level (AccountRecent)."""
+    """Gradient-boosted trees on how log(1 + likes) departs from the account's level, by all that a history tells."""
 
     def __init__(self, seed: int = 0) -> None:
         self.settings = {**SETTINGS, "seed": seed}
@@ -68,7 +74,7 @@ class HistoryTrees:
         said = features(posts).drop(columns=["username", "company"])
         past = pd.DataFrame([_columns(post.history or History()) for post in posts]).astype(float)
         level = self._level(posts)
-        for name in ("mean", "median", "median_5", "last", "prior_mean", "prior_median", "prior_low", "prior_high"):
+        for name in LEVELS:
             past[f"{name}_beyond"] = past[name] - level
         return pd.concat([said, past], axis=1)
 
@@ -77,6 +83,13 @@ def _columns(history: History) -> dict[str, float | None]:
     told = history.model_dump(exclude={"captions", "prior"})
     prior = history.prior.model_dump(exclude={"until"}) if history.prior else {}
     return told | {f"prior_{name}": prior.get(name) for name in ("mean", "median", "low", "high")}
+
+
+def _recent(post: Post, otherwise: float) -> float:
+    history = post.history or History()
+    if history.median_20 is not None:
+        return history.median_20
+    return history.prior.median if history.prior else otherwise
 
 
 def _level(post: Post, otherwise: float) -> float:

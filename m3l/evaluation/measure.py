@@ -40,15 +40,17 @@ class Examiner:
     ) -> list[dict[str, Any]]:
         """The MEASURED rows of posts, each with its truth (or None), its key frames, and whether `why` is asked."""
         tell = self.simulator
-        likes_of = [row[tell.task("likes").name] for row in posts]
-        captions_of = [row[tell.task("caption").name] for row in posts] if "caption" in tell.heads else likes_of
-        likes, blind = tell.likes(likes_of), tell.log1p([example.unseen() for example in likes_of])
+        read = {head: [row[tell.task(head).name] for row in posts] for head in tell.heads}
+        captions_of = read.get("caption", read[tell.heads[0]])
+        guessed = self._guess(read["likes"]) if "likes" in read else [{} for _ in posts]
+        speaks = {"model": "caption" in read, "shuffled_media": "caption" in read and tell.config.model.media}
         spoken = {
-            by: self._speak(read) for by, read in zip(READ_BY, (captions_of, _shuffled(captions_of)), strict=True)
+            by: self._speak(seen) if speaks[by] else [{"caption": None} for _ in posts]
+            for by, seen in zip(READ_BY, (captions_of, _shuffled(captions_of)), strict=True)
         }
         rows = []
         for i, truth in enumerate(truths):
-            example, (low, high) = likes_of[i], likes[i].range
+            example = read[tell.heads[0]][i]
             post = example.post
             row: dict[str, Any] = {
                 "post_id": post.post_id,
@@ -57,29 +59,35 @@ class Examiner:
                 "seen": bool(captions_of[i].context.frames),
                 "cold_account": tell.is_cold(post),
                 "likes": post.likes,
-                "low": low,
-                "high": high,
                 "caption": post.caption,
                 "told_caption": spoken["model"][i].pop("caption"),
                 "shuffled_caption": spoken["shuffled_media"][i].pop("caption"),
-                "likes.model": likes[i].likes,
-                "likes.model_without_media": np.expm1(max(blind[i], 0.0)),
                 "error": example.context.error,
+                **guessed[i],
             }
-            inside = {t.level: t.low <= (post.likes or 0) <= t.high for t in likes[i].intervals}
-            row |= {f"covered.{level}": float(covered) for level, covered in inside.items()}
             row |= {f"captions.{by}.{name}": value for by, told in spoken.items() for name, value in told[i].items()}
-            if asked[i]:
+            if asked[i] and "likes" in read:
                 row["why"] = self._why(example, truth)
             if truth:
                 row |= self._known(truth, row, list(posts[i].values()), media[i])
             rows.append(row)
         return rows
 
+    def _guess(self, examples: Sequence[Example]) -> list[dict[str, Any]]:
+        """The likes told of each example, with its frames and, where the model looks at any, without them."""
+        media = self.simulator.config.model.media
+        blind = self.simulator.likes([example.unseen() for example in examples]) if media else None
+        rows = []
+        for i, (example, told) in enumerate(zip(examples, self.simulator.likes(examples), strict=True)):
+            (low, high), true = told.range, example.post.likes or 0
+            row: dict[str, Any] = {"likes.model": told.likes, "low": low, "high": high}
+            row["likes.model_without_media"] = blind[i].likes if blind else None
+            row |= {f"covered.{at.level}": float(at.low <= true <= at.high) for at in told.intervals}
+            rows.append(row)
+        return rows
+
     def _speak(self, examples: Sequence[Example]) -> list[dict[str, Any]]:
-        """The caption told of each example, its wording, and how likely the true one was; None of likes alone."""
-        if "caption" not in self.simulator.heads:
-            return [{"caption": None} for _ in examples]
+        """The caption told of each example, its wording, and how likely the true one was."""
         visual = self.simulator.see(examples, self.simulator.task("caption"))
         captions = self.simulator.captions(examples, visual=visual)
         close = wording([example.post.caption or "" for example in examples], captions, self.documents)

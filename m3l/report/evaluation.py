@@ -32,7 +32,7 @@ class Shown(Record):
 
     post_id: str
     username: str
-    posted_at: datetime
+    posted_at: datetime | None
     true_caption: str | None = None
     caption: str | None = None
     true_likes: float | None = None

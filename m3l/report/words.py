@@ -26,6 +26,7 @@ PARTS = {
     "username": "the account",
     "company": "the company",
     "posted_at": "the time",
+    "keywords": "the keywords",
     "caption": "the caption",
 }
 RETRIEVERS = {

@@ -52,14 +52,7 @@ def test_a_row_of_the_challenge_is_a_post() -> None:
 
 @pytest.mark.parametrize(
     ("cell", "post_id"),
-    [
-        (12, "12"),
-        (12.0, "12"),
-        ("12.0", "12.0"),
-        ("0012", "0012"),
-        (Decimal("12"), "12"),
-        (2**62 + 1, str(2**62 + 1)),
-    ],
+    [(12, "12"), (12.0, "12"), ("12.0", "12.0"), ("0012", "0012"), (Decimal("12"), "12"), (2**62 + 1, str(2**62 + 1))],
 )
 def test_ids_are_kept_as_text(cell: object, post_id: str) -> None:
     assert post(id=cell).post_id == post_id
@@ -119,6 +112,7 @@ def test_what_the_model_shall_tell_may_be_absent() -> None:
         ({"likes": "9" * 19}, "bad likes: '9999999999999999999'"),
         ({"split": "dev"}, "bad split: 'dev'"),
         ({"content": "caf\udce9"}, "not UTF-8: content"),
+        ({"keywords": [["a"]]}, "bad keywords: ['a']"),
         ({"media": "[Poll()]"}, "bad media: an expression that is not media, Call"),
         ({"media": "x" * 200_000}, "bad media: 200,000 characters"),
     ],
@@ -154,12 +148,7 @@ def test_the_first_of_an_id_wins() -> None:
     unique = Deduplicator()
     rows = [ROW, ROW | {"likes": "x"}, ROW | {"id": "12"}, ROW]
     parsed = [unique.admit(parse_row(row, n, CONFIG), row, n) for n, row in enumerate(rows)]
-    assert [getattr(p, "reason", "post") for p in parsed] == [
-        "post",
-        "bad likes: 'x'",
-        "post",
-        "duplicate id",
-    ]
+    assert [getattr(p, "reason", "post") for p in parsed] == ["post", "bad likes: 'x'", "post", "duplicate id"]
     assert isinstance(parsed[3], Rejected) and (parsed[3].row, parsed[3].id) == (3, "0012")
 
 
@@ -170,6 +159,40 @@ def test_column_names_are_matched_loosely() -> None:
     assert isinstance(parsed, Post) and (parsed.caption, parsed.company) == ("a", "c")
     both = parse_row(ROW | {"company": "other"}, 1, CONFIG)
     assert isinstance(both, Post) and both.company == "tim hortons"
+
+
+def test_columns_that_a_table_lacks_are_neither_asked_for_nor_made_up() -> None:
+    table = {name: cell for name, cell in ROW.items() if name not in ("id", "date", "media")}
+    with pytest.raises(TableError, match=r"^missing column 'id', 'date', 'media': found"):
+        check_columns(table)
+    with pytest.raises(TableError, match="missing column 'id': found"):
+        check_columns(table, ["date", "media"])
+    with pytest.raises(TableError, match=r"ingest\.lacks names column 'id', which is there: found"):
+        check_columns(ROW, ["id"])
+    lacking = IngestConfig(lacks=("id", "date", "media"), test_share=0.5)
+    check_columns(table, lacking.lacks)
+    parsed = [parse_row(table, number, lacking) for number in range(200)]
+    assert [p.post_id for p in parsed if isinstance(p, Post)] == [str(number) for number in range(200)]
+    assert all(isinstance(p, Post) and p.posted_at is None and p.media == () for p in parsed)
+    assert {p.split for p in parsed if isinstance(p, Post)} == {"train", "validation", "test_random"}
+    assert to_table(parsed, POSTS).num_rows == 200
+    with pytest.raises(ValueError, match="time_cut: posts without a date"):
+        IngestConfig(lacks=("date",), time_cut=datetime(2020, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("cell", "keywords"),
+    [
+        ("['man', 'ice cream', \"o'clock\", 'man']", "man, ice cream, o'clock"),
+        (["man", "", "dog"], "man, dog"),
+        ("man,dog , man", "man, dog"),
+        ("[]", None),
+        (" ", None),
+        (None, None),
+    ],
+)
+def test_keywords_are_told_once_each(cell: object, keywords: str | None) -> None:
+    assert post(keywords=cell).keywords == keywords
 
 
 def test_missing_columns_are_named_in_one_line() -> None:
@@ -183,33 +206,8 @@ def test_missing_columns_are_named_in_one_line() -> None:
 
 def test_rows_in_are_posts_and_rejected_whatever_the_cells_hold() -> None:
     dice = random.Random(11)
-    odd: list[Any] = [
-        None,
-        "",
-        "nan",
-        "\0",
-        "\ud800",
-        "9" * 5000,
-        b"x",
-        10**30,
-        10**5000,
-        1e308,
-        float("nan"),
-        True,
-    ]
-    odd += [
-        [],
-        [[]],
-        {},
-        {"a": {}},
-        [None],
-        object(),
-        1j,
-        Decimal("NaN"),
-        Decimal("1E+99999"),
-        timedelta(1),
-        ROW,
-    ]
+    odd: list[Any] = [None, "", "nan", "\0", "\ud800", "9" * 5000, b"x", 10**30, 10**5000, 1e308, float("nan"), True]
+    odd += [[], [[]], {}, {"a": {}}, [None], object(), 1j, Decimal("NaN"), Decimal("1E+99999"), timedelta(1), ROW]
     odd += [pd.NaT, pd.NA, date.min, datetime.max, datetime.max.replace(tzinfo=timezone(timedelta(hours=-9)))]
     odd += [[{"type": 3}], [{"type": "photo", "url": pd.NA}], [{"type": "video", "variants": [3]}]]
     deep: list[Any] = []
@@ -220,7 +218,7 @@ def test_rows_in_are_posts_and_rejected_whatever_the_cells_hold() -> None:
     everything = []
     for number in range(count):
         row: dict[str, Any] = ROW | {"id": str(dice.randrange(3000))}
-        for name in dice.sample([*ROW, "split", "other"], dice.randrange(3)):
+        for name in dice.sample([*ROW, "split", "keywords", "other"], dice.randrange(3)):
             row[name] = dice.choice(odd)
         if dice.random() < 0.02:
             row.pop(dice.choice(list(row)))

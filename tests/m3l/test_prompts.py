@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from m3l.config import Config, TaskConfig
-from m3l.prompts import MASK, answer, escape, fields, metadata, neutral, render
+from m3l.prompts import MASK, answer, escape, fields, metadata, neutral, render, week
 from m3l.records import Post
 
 CONTENT, BEHAVIOUR = Config().tasks
@@ -44,6 +44,17 @@ def test_a_missing_field_leaves_its_sentence_out() -> None:
     assert "None" not in render(CONTENT, bare) + render(BEHAVIOUR, bare)
     assert "Likes received" not in render(CONTENT, bare)
     assert "Likes received is 0." in render(CONTENT, POST.model_copy(update={"likes": 0}))
+    undated = POST.model_copy(update={"posted_at": None})
+    assert metadata(CONTENT, undated) == "Username is MayoClinic., Likes received is 78."
+    assert week(undated) == []
+
+
+def test_keywords_stand_in_for_media_that_cannot_be_read() -> None:
+    task = CONTENT.model_copy(update={"template": "{{Keywords are {keywords}.}} Caption: [MASK]"})
+    shown = POST.model_copy(update={"keywords": "man, [MASK]"})
+    assert render(task, shown) == "Keywords are man, [ MASK]. Caption: [MASK]"
+    assert metadata(task, shown) == "Keywords are man, [ MASK]."
+    assert render(task, POST) == " Caption: [MASK]"
 
 
 def test_the_answer_is_what_another_prompt_shows() -> None:

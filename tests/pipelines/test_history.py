@@ -8,9 +8,10 @@ import pytest
 
 from m3l import storage
 from m3l.config import Config, ConfigError, load
-from m3l.history import Known, Memory, Timeline
+from m3l.history import Known, Memory, Timeline, together
 from m3l.records import POSTS, History, Post, to_table
 from pipelines import history
+from pipelines.examples import recalled
 
 START = datetime(2021, 1, 1, tzinfo=UTC)
 
@@ -21,6 +22,7 @@ def drawn(posts: int = 240, accounts: int = 30) -> list[Post]:
         Post(
             post_id=str(i),
             username=f"a{random.integers(accounts)}",
+            company=str(random.choice(["x", "y"])) if random.random() < 0.7 else None,
             posted_at=START + timedelta(hours=int(random.integers(posts))),
             likes=int(random.integers(1000)) if random.random() < 0.9 else None,
             caption=f"caption {i}",
@@ -36,9 +38,9 @@ def run(folder: Path, posts: list[Post], *overrides: str) -> tuple[Config, dict[
         for i in range(0, len(posts), 50):
             storage.write_part(to_table(posts[i : i + 50], POSTS), config.paths.of("posts"), [str(i)])
     assert history.main(config).rows_in == len(posts)
-    rows = list(storage.read_rows(config.paths.of("history")))
-    assert len(rows) == len(posts)
-    return config, {row["post_id"]: History.model_validate(row["history"]) for row in rows}
+    made = config.paths.of("history")
+    assert storage.count_rows(made) == len(posts)
+    return config, {post.post_id: recalled(made, post.post_id) for post in posts}
 
 
 @pytest.fixture(autouse=True)
@@ -52,12 +54,16 @@ def test_histories_are_of_what_may_be_known(local_ray: None, tmp_path: Path) -> 
         config, found = run(tmp_path / known, posts, f"history.known={known}")
         memory = Memory(f"{config.paths.of('history')}/accounts", config.history)
         for post in posts:
-            line = [
-                Known(p.posted_at, p.likes, p.caption or "")
-                for p in posts
-                if p.username == post.username and p.likes is not None and p.split in splits
+            lines = [
+                tuple(
+                    Known(p.posted_at, p.post_id, p.likes, p.caption or "")
+                    for p in posts
+                    if p.posted_at and getattr(p, of) == name and p.likes is not None and p.split in splits
+                )
+                for of, name in (("username", post.username), ("company", post.company))
             ]
-            assert [found[post.post_id]] == Timeline("", tuple(line)).histories([post.posted_at], config.history)
+            account, company = (Timeline("", line).histories([post.posted_at], config.history)[0] for line in lines)
+            assert found[post.post_id] == together(account, company if post.company else None)
             assert memory.recall(post).history == found[post.post_id]
 
 

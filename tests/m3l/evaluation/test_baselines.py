@@ -85,6 +85,15 @@ def test_trees_answer_for_posts_that_say_little(trees: baselines.MetadataTrees) 
     assert np.isfinite(few.predict([post(5)])).all()
 
 
+def test_a_post_without_a_date_has_no_past_and_is_none() -> None:
+    undated = [post(n, "a", n, posted_at=None) for n in range(2, 5)]
+    for rows, posts_before in ((undated, [0, 0, 0]), ([post(0), post(1), *undated], [0, 1, 0, 0, 0])):
+        frame = baselines.features(rows)
+        past = baselines._before(frame, baselines._running(frame, np.arange(len(rows), dtype=float)))
+        assert past["past_posts"].fillna(0).tolist() == posts_before
+        assert np.isfinite(baselines.MetadataTrees().fit(rows).predict(rows)).all()
+
+
 def test_features_count_what_the_caption_holds(posts: list[Post]) -> None:
     row = baselines.features([posts[0]]).iloc[0]
     counted = "hashtags", "mentions", "emoji", "questions", "exclamations", "newlines", "videos", "duration_s"
@@ -92,24 +101,7 @@ def test_features_count_what_the_caption_holds(posts: list[Post]) -> None:
     assert baselines.features([post(0)]).iloc[0].isna()["words"]
 
 
-def test_nearest_caption() -> None:
-    rows = [post(n, u, caption=f"{u}{n}") for n, u in [(0, "a"), (4, "a"), (6, "b"), (9, "a")]]
-    fitted = baselines.NearestCaption().fit([*rows, post(5, "a", caption=None)])
-    asked = [post(5, "a"), post(4, "a"), post(5, "b"), post(8, "stranger"), post(99, "b")]
-    assert fitted.predict(asked) == ["a4", "a0", "a4", "a9", "b6"]
-
-
-def test_the_constant_caption_is_of_what_most_captions_say() -> None:
-    said = ["Meet the fox <hyperlink>", "We love the owl <hyperlink>", "the the sea", None]
-    fitted = baselines.ConstantCaption().fit([post(n, caption=caption) for n, caption in enumerate(said)])
-    assert fitted.predict([post(9), post(10)]) == ["the <hyperlink>"] * 2
-    assert baselines.ConstantCaption().fit([post(0, caption="a"), post(1, caption="b")]).predict([post(2)]) == [""]
-
-
 @pytest.mark.parametrize("kind", [baselines.Mean, baselines.AccountMean, baselines.MetadataTrees])
 def test_nothing_to_learn_from_is_an_error(kind: type) -> None:
     with pytest.raises(ValueError, match="no training post has likes"):
         kind().fit([post(0, likes=None)])
-    for teller in (baselines.NearestCaption(), baselines.ConstantCaption()):
-        with pytest.raises(ValueError, match="no training post has a caption"):
-            teller.fit([post(0)])

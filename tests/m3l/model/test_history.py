@@ -27,7 +27,9 @@ def reads_history(model: M3L, processor: Any) -> M3L:
 def known(likes: int) -> Example:
     """The example's account had one post the day before."""
     plain = example()
-    line = Timeline("maker", (Known(plain.post.posted_at - timedelta(days=1), likes, ""),))
+    assert plain.post.posted_at
+    before = plain.post.posted_at - timedelta(days=1)
+    line = Timeline("maker", (Known(before, "before", likes, ""),))
     (history,) = line.histories([plain.post.posted_at], TINY.history)
     return plain.model_copy(update={"post": plain.post.model_copy(update={"history": history})})
 
