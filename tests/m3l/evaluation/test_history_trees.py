@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from m3l.evaluation.metrics import r2_log1p
 
 from m3l.config import HistoryConfig
 from m3l.evaluation.history_trees import AccountRecent, HistoryTrees
 from m3l.history import Known, Timeline
+from m3l.metrics import r2_log1p
 from m3l.records import History, Post, Prior
 
 START = datetime(2021, 1, 1, tzinfo=UTC)
