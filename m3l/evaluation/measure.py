@@ -11,7 +11,7 @@ from m3l.evaluation.measured import READ_BY
 from m3l.evaluation.why import why
 from m3l.evaluation.wording import Documents, wording
 from m3l.learning.reading import Row
-from m3l.records import Context, Example, MediaFrames
+from m3l.records import Context, Effect, Example, MediaFrames
 from m3l.retriever.judging import Album, average, evenly
 from m3l.retriever.ranking import best_first
 from m3l.retriever.stored import Embeddings
@@ -98,12 +98,12 @@ class Examiner:
         ]
 
     def _why(self, example: Example, truth: dict[str, Any] | None) -> list[dict[str, Any]]:
-        effects = why(self.simulator, example)
-        known, cold = self.known if truth else None, self.simulator.is_cold(example.post)
-        return [
-            {**effect.model_dump(), "true": known.effect(effect, example, truth, cold) if known else None}
-            for effect in effects
-        ]
+        cold = self.simulator.is_cold(example.post)
+
+        def true(effect: Effect) -> float | None:
+            return self.known.effect(effect, example, truth, cold) if self.known and truth else None
+
+        return [{**effect.model_dump(), "true": true(effect)} for effect in why(self.simulator, example)]
 
     def _known(
         self, truth: dict[str, Any], row: dict[str, Any], read: Sequence[Example], media: Sequence[MediaFrames]
