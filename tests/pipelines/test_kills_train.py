@@ -79,7 +79,7 @@ def test_train_survives_kills_of_worker_controller_and_driver(
 
 
 def test_train_goes_on_with_one_worker_where_two_do_not_fit_any_more(tmp_path: Path) -> None:
-    settings = SETTINGS | {"train.min_workers": 1, "ray.model_cpus": 2, "ray.num_cpus": 5}
+    settings = SETTINGS | {"train.min_workers": 1, "ray.model_cpus": 3, "ray.num_cpus": 8}  # two to read the rows
     config, control, held = small(tmp_path / "run", **settings), Steps(tmp_path), 2 * INTERVAL + 1
     program_of_steps = tmp_path, "tests.pipelines.held_steps", str(tmp_path)
     control.hold_from(held)
@@ -89,7 +89,7 @@ def test_train_goes_on_with_one_worker_where_two_do_not_fit_any_more(tmp_path: P
     before = len(control.begun())
 
     control.hold_from(10**6)
-    with running(override(config, {"ray.num_cpus": 3}), *program_of_steps) as program:
+    with running(override(config, {"ray.num_cpus": 5}), *program_of_steps) as program:
         assert program.wait(PATIENCE_S) == 0
 
     after = [(int(step), int(rank)) for step, rank, _ in control.begun()[before:]]
