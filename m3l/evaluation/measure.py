@@ -62,7 +62,7 @@ class Examiner:
                 "caption": post.caption,
                 "told_caption": spoken["model"][i].pop("caption"),
                 "shuffled_caption": spoken["shuffled_media"][i].pop("caption"),
-                "error": example.context.error,
+                "error": example.context.error if tell.config.model.media else None,
                 **guessed[i],
             }
             row |= {f"captions.{by}.{name}": value for by, told in spoken.items() for name, value in told[i].items()}
