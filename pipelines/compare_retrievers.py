@@ -26,7 +26,7 @@ from m3l.store import open_store
 from pipelines.examples import key_frames, post_ids
 from pipelines.session import connect
 from pipelines.stage import Summary, claim, console, todo, write
-from pipelines.train_retriever import OwnSamples, Told, begin, save, trained_on, trainer
+from pipelines.train_retriever import Told, begin, samples, save, trained_on, trainer
 from pipelines.watch import watched
 
 FOUND = pa.schema([pa.field("key", pa.string(), nullable=False), ("seed", pa.int64()), ("found", pa.list_(JUDGED))])
@@ -72,7 +72,7 @@ def _train(config: Config, folder: str, ids: list[str], seeds: list[int]) -> Non
     }
     settings = config.retriever
     steps = steps_of(settings.model_copy(update={"epochs": settings.epochs * len(config.compare.weights)}), len(ids))
-    data = OwnSamples(config, ids, first.preprocess)
+    data = samples(config, ids, first.preprocess)
     watched(
         "compare-retrievers",
         steps * len(seeds),

@@ -12,7 +12,7 @@ import pyarrow as pa
 import ray
 import ray.train
 import torch
-from ray.data import DataIterator, Dataset, ExecutionOptions
+from ray.data import Dataset, ExecutionOptions
 from ray.train import DataConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
@@ -55,7 +55,7 @@ def main(config: Config) -> dict[str, Any]:
     retriever = Retriever.build(config.retriever.clip, config.seed, config.retriever.similarity)
     connect(config.ray)
     task = {"config": config.to_yaml(), "retriever": ray.put(retriever), "folder": folder}
-    data = OwnSamples(config, ids, retriever.preprocess)
+    data = samples(config, ids, retriever.preprocess)
     steps = steps_of(config.retriever, len(ids))  # a little fewer where media are broken
     final, curve = watched("train-retriever", steps, lambda log: trainer(work, config, task | {"log": log}, data).fit())
     metrics = {"posts": len(ids), "seconds": round(time.monotonic() - started, 1), **final}
@@ -78,43 +78,25 @@ def trained_on(config: Config) -> list[str]:
     return ids
 
 
-class OwnSamples(DataConfig):
-    """Gives every rank its SAMPLES, in the order that the seed gives; posts without readable frames are left out.
+def samples(config: Config, ids: list[str], preprocess: Preprocess) -> Dataset:
+    """The SAMPLES of posts, in the order that the seed gives; posts without readable frames are left out."""
+    posts, keyframes = config.paths.of("posts"), config.paths.of("keyframes")
+    shared = ray.put(np.random.default_rng(config.seed).permutation(ids))
 
-    Ray's own split would give each rank what is read first, and no training would repeat.
-    """
+    def load(block: pa.Table) -> pa.Table:
+        known, media = open_store(posts, "post_id"), open_store(keyframes, "media_id")
+        rows = []
+        for post_id in ray.get(shared)[block["id"].to_numpy()]:
+            post = Post.model_validate(known[post_id][0])
+            files = [MediaFrames.model_validate(row) for m in post.media for row in media.get(m.media_id)[:1]]
+            if sample := make_sample(post, files, config.tasks, preprocess):
+                pixels = sample.pixels.contiguous().numpy()
+                rows.append(vars(sample) | {"frames": len(pixels), "pixels": pixels.tobytes()})
+        return pa.Table.from_pylist(rows, schema=SAMPLES)
 
-    def __init__(self, config: Config, ids: list[str], preprocess: Preprocess):
-        super().__init__(datasets_to_split=[], execution_options=ExecutionOptions(preserve_order=True))
-        self.config, self.ids, self.preprocess = config, ids, preprocess
-
-    def configure(
-        self, datasets: dict[str, Dataset], world_size: int, *_: Any, **__: Any
-    ) -> list[dict[str, DataIterator]]:
-        ids = np.random.default_rng(self.config.seed).permutation(self.ids)
-        made = [self._dataset(ids[rank::world_size]) for rank in range(world_size)]
-        return [dict.fromkeys(datasets, dataset.iterator()) for dataset in made]
-
-    def _dataset(self, ids: np.ndarray) -> Dataset:
-        config, preprocess, shared = self.config, self.preprocess, ray.put(ids)
-        posts, keyframes = config.paths.of("posts"), config.paths.of("keyframes")
-
-        def load(block: pa.Table) -> pa.Table:
-            known, media = open_store(posts, "post_id"), open_store(keyframes, "media_id")
-            rows = []
-            for post_id in ray.get(shared)[block["id"].to_numpy()]:
-                post = Post.model_validate(known[post_id][0])
-                files = [MediaFrames.model_validate(row) for m in post.media for row in media.get(m.media_id)[:1]]
-                if sample := make_sample(post, files, config.tasks, preprocess):
-                    pixels = sample.pixels.contiguous().numpy()
-                    rows.append(vars(sample) | {"frames": len(pixels), "pixels": pixels.tobytes()})
-            return pa.Table.from_pylist(rows, schema=SAMPLES)
-
-        blocks = -(-len(ids) // config.ray.block_rows)
-        numbers = ray.data.range(len(ids), override_num_blocks=blocks)
-        dataset = numbers.map_batches(load, batch_format="pyarrow", batch_size=None, num_cpus=0.5)
-        dataset.context.execution_options = self._resolve_execution_options("")
-        return dataset
+    blocks = -(-len(ids) // config.ray.block_rows)
+    numbers = ray.data.range(len(ids), override_num_blocks=blocks)
+    return numbers.map_batches(load, batch_format="pyarrow", batch_size=None, num_cpus=1)
 
 
 class Told:
@@ -172,15 +154,16 @@ def save(retriever: Retriever, folder: str) -> None:
 
 
 def trainer(
-    work: Callable[[dict[str, Any]], None], config: Config, task: dict[str, Any], data: OwnSamples
+    work: Callable[[dict[str, Any]], None], config: Config, task: dict[str, Any], data: Dataset
 ) -> TorchTrainer:
-    """`work(task)` on `train.workers` ranks, each with its own data."""
+    """`work(task)` on `train.workers` ranks, each with its shard of the data."""
     gpus = config.ray.clip_gpus
     return TorchTrainer(
         work,
         train_loop_config=task,
-        datasets={"train": ray.data.range(1)},  # in place of which every rank gets its own
-        dataset_config=data,
+        datasets={"train": data},
+        # Else a rank gets the blocks that are read first, and no training repeats.
+        dataset_config=DataConfig(execution_options=ExecutionOptions(preserve_order=True)),
         torch_config=TorchConfig("nccl" if gpus else "gloo", timeout_s=300),
         scaling_config=ScalingConfig(
             num_workers=config.train.workers,

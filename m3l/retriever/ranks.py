@@ -30,15 +30,6 @@ def everywhere(fact: bool) -> bool:
     return all(votes)
 
 
-def fewest(rows: int) -> int:
-    """The least of the ranks' numbers of rows: what ranks do together they must do equally often."""
-    if world() == 1:
-        return rows
-    counts = [0] * world()
-    dist.all_gather_object(counts, rows)
-    return min(counts)
-
-
 def mean(values: Float[Tensor, "*shape"], mask: Bool[Tensor, "*shape"]) -> Float[Tensor, ""]:
     """The mean of the marked values over ALL ranks, scaled so that DDP's mean of gradients is its gradient.
 

@@ -14,7 +14,7 @@ from m3l.prompts import metadata
 from m3l.records import MediaFrames, Post
 from m3l.retriever.objectives import Frames
 from m3l.retriever.pixels import Preprocess
-from m3l.retriever.ranks import everywhere, fewest
+from m3l.retriever.ranks import everywhere
 
 MEMORY_BYTES = 2**30  # of one rank's decoded frames; what is more is streamed again for every epoch
 
@@ -40,10 +40,7 @@ def make_sample(
 
 
 class Shelf:
-    """One rank's samples: `stream()` passes over them; they stay in memory if they fit into `limit_bytes`.
-
-    Of ranks with more than others have, the last samples are left out.
-    """
+    """One rank's samples: `stream()` passes over them; they stay in memory if they fit into `limit_bytes`."""
 
     def __init__(self, stream: Callable[[], Iterator[Sample]], limit_bytes: int = MEMORY_BYTES):
         self._stream = stream
@@ -57,12 +54,11 @@ class Shelf:
                 self._kept.append(sample)
         if not everywhere(self._kept is not None):  # a stream that is split over ranks runs on all or on none
             self._kept = None
-        self.rows = fewest(self.rows)
 
     def batches(self, size: int, rng: np.random.Generator) -> Iterator[list[Sample]]:
         """One epoch: ceil(rows / size) batches, in a new order where the samples are in memory."""
         order = [self._kept[i] for i in rng.permutation(self.rows)] if self._kept is not None else self._stream()
-        rows = islice(order, self.rows)
+        rows = iter(order)
         while batch := list(islice(rows, size)):
             yield batch
 

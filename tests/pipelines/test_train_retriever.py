@@ -1,4 +1,4 @@
-"""The retriever's training on Ray Train: ranks have rows of their own, and the same seed gives the same weights."""
+"""The retriever's training on Ray Train: ranks share the rows alike each time, so the same seed gives the same weights."""
 
 from pathlib import Path
 
