@@ -1,4 +1,4 @@
-"""The retriever's training on Ray Train: ranks share the rows alike each time, so the same seed gives the same weights."""
+"""The retriever's training on Ray Train: the ranks share the rows alike, so the same seed gives the same weights."""
 
 from pathlib import Path
 
