@@ -94,7 +94,7 @@ def fit(
     held_out = post_ids(posts, "validation", fields)[:VALIDATION_POSTS]
     if config.train.patience and not held_out:
         raise ConfigError(f"train.patience: {posts} has no post of the split 'validation' to stop by")
-    facts = _facts(config, ids, held_out)
+    facts = facts_of(config, ids, held_out)
     workers = config.train.workers
     order = Order(len(ids), config.seed, config.train.batch_size, workers * config.train.accumulate)
     if order.batch > len(ids):
@@ -154,22 +154,29 @@ def _trainer(config: Config, task: dict[str, Any], feeds: InOrder, state: str) -
     )
 
 
-def work(task: dict[str, Any]) -> None:
-    """One rank of Ray Train: every step from the last checkpoint on, the bundle at the end."""
-    config, facts, order, steps = parse(task["config"]), task["facts"], task["order"], task["steps"]
-    rank, ranks = parallel.place()
-    torch.set_num_threads(max(1, int(config.ray.model_cpus)))
-    learner = Learner(
+def build_learner(
+    config: Config, facts: Facts, order: Order, warmup_steps: int, steps: int, device: torch.device | None = None
+) -> Learner:
+    """A rank's learner at step 0, its model drawn from the seed or read from the checkpoint."""
+    return Learner(
         build_model(config.model, facts.processor, config.seed),
         Collator(facts.processor, config.model, facts.scale),
         config.tasks,
         config.train,
         order,
-        warmup_steps=task["warmup"],
+        warmup_steps=warmup_steps,
         steps=steps,
         word_weights=facts.words,
-        device=get_device(),
+        device=device,
     )
+
+
+def work(task: dict[str, Any]) -> None:
+    """One rank of Ray Train: every step from the last checkpoint on, the bundle at the end."""
+    config, facts, order, steps = parse(task["config"]), task["facts"], task["order"], task["steps"]
+    rank, ranks = parallel.place()
+    torch.set_num_threads(max(1, int(config.ray.model_cpus)))
+    learner = build_learner(config, facts, order, task["warmup"], steps, get_device())
     posts, context = config.paths.of("posts"), config.paths.of("context")
     held_out = list(rows(load_examples(posts, context, facts.validation, history_of(config)), config.tasks))
     curve, log = Curve(steps // 100), task["log"]
@@ -233,7 +240,8 @@ def _save(
                     storage.copy(f"{past}/{ACCOUNTS}{name}", f"{folder}/{bundle.HISTORY}{name}")
 
 
-def _facts(config: Config, ids: list[str], held_out: list[str]) -> Facts:
+def facts_of(config: Config, ids: list[str], held_out: list[str]) -> Facts:
+    """What the posts `ids` tell every rank; `held_out` are the ids to validate on."""
     posts, training = config.paths.of("posts"), set(ids)
     past = history_of(config)
     sampled: list[Post] = []

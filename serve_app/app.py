@@ -67,6 +67,8 @@ class Model:
     def _why(self, post: Post, media: list[MediaFrames]) -> list[Effect] | str:
         from m3l.evaluation.why import why
 
+        if "likes" not in self.simulator.heads:
+            return []
         try:
             return why(self.simulator, self.simulator.examples([post], [media], ["likes"])["likes"][0])
         except Exception as error:

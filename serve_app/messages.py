@@ -66,7 +66,7 @@ class Answer(BaseModel):
     """The likes with their intervals, of which 80% is `likes_low` to `likes_high`, the caption, and the frames that
     both were read from."""
 
-    likes: float
+    likes: float | None = Field(description="null of a model that writes captions alone")
     likes_low: float | None = Field(description="null where the bundle was calibrated on too few posts to tell")
     likes_high: float | None
     intervals: list[Interval]

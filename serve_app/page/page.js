@@ -101,7 +101,7 @@ function refuse(detail, status) {
 
 function answer(said) {
   if (form.elements.key.value) sessionStorage.setItem("key", form.elements.key.value);
-  $("likes").textContent = count.format(said.likes);
+  $("likes").textContent = said.likes === null ? "–" : count.format(said.likes);
   const range = said.likes_low !== null;
   for (const part of document.querySelectorAll(".range, .ends")) part.hidden = !range;
   $("low").textContent = count.format(said.likes_low);
@@ -115,7 +115,7 @@ function answer(said) {
   $("media").replaceChildren(...files.map((id) => film(
     said.frames.filter((frame) => frame.media_id === id),
     reasons.filter((reason) => reason.media_id === id))));
-  $("ask-why").hidden = said.why !== null;
+  $("ask-why").hidden = said.why !== null || said.likes === null;
   $("why-lead").hidden = said.why === null;
   $("why").replaceChildren(...reasons.filter(({ part }) => part !== "frame")
     .sort((a, b) => Math.abs(b.effect) - Math.abs(a.effect)).map(reason));

@@ -17,13 +17,11 @@ from rich.console import Console
 from rich.table import Table
 
 from m3l import storage
-from m3l.batch import Collator
 from m3l.config import Config, load, parse
 from m3l.learning import loop, parallel
 from m3l.learning.curve import Curve
 from m3l.learning.order import Order
 from m3l.learning.training import Learner
-from m3l.model.build import build_model
 from pipelines import train
 from pipelines.examples import history_of, load_examples, masked_fields, post_ids, rows
 from pipelines.session import connect
@@ -70,7 +68,7 @@ def on_ray(config: Config, folder: str) -> None:
 
 def bare(config: Config, folder: str) -> None:
     ids = post_ids(config.paths.of("posts"), "train", masked_fields(config))
-    facts = train._facts(config, ids, [])
+    facts = train.facts_of(config, ids, [])
     task = config.to_yaml(), facts, ids, folder
     torch.multiprocessing.spawn(bare_rank, (task,), config.train.workers)
 
@@ -84,16 +82,8 @@ def bare_rank(rank: int, task: tuple[str, train.Facts, list[str], str]) -> None:
     torch.set_num_threads(max(1, int(config.ray.model_cpus)))
     order = Order(len(ids), config.seed, config.train.batch_size, ranks * config.train.accumulate)
     warmup = order.steps(config.train.warmup_epochs)
-    learner = Learner(
-        build_model(config.model, facts.processor, config.seed),
-        Collator(facts.processor, config.model, facts.scale),
-        config.tasks,
-        config.train,
-        order,
-        warmup_steps=warmup,
-        steps=order.steps(config.train.warmup_epochs + config.train.epochs),
-        word_weights=facts.words,
-    )
+    steps = order.steps(config.train.warmup_epochs + config.train.epochs)
+    learner = train.build_learner(config, facts, order, warmup, steps)
     posts, context = config.paths.of("posts"), config.paths.of("context")
 
     def cells(steps: range) -> Iterator[Any]:

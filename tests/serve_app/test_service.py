@@ -36,7 +36,7 @@ def model(*replies: Prediction | str | Exception) -> SimpleNamespace:
     return SimpleNamespace(tell=SimpleNamespace(remote=tell))
 
 
-def simulate(*replies: Prediction | str | Exception) -> float:
+def simulate(*replies: Prediction | str | Exception) -> float | None:
     service = Service(Config(), model(*replies))
     try:
         draft = DraftWithMedia(username="nasa", posted_at="2021-07-20T15:00")
@@ -50,6 +50,10 @@ def test_a_replica_that_dies_is_asked_again_once():
     with pytest.raises(HTTPException) as refused:
         simulate(ActorDiedError(), ActorDiedError(), TOLD)
     assert refused.value.status_code == 503
+
+
+def test_a_model_of_captions_alone_tells_no_likes():
+    assert simulate(TOLD.model_copy(update={"likes": None, "likes_low": None, "likes_high": None})) is None
 
 
 def test_a_full_queue_says_when_to_come_back():
