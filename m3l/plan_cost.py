@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 from transformers.modeling_outputs import BaseModelOutput
 
-from m3l.config import Config
+from m3l.config import Config, PlanConfig
 from m3l.model.modeling import M3L
 
 SHORT = 12  # blocks of a stack that are all counted; of a longer one, whose blocks are alike, what two more take
@@ -47,8 +47,9 @@ def costs(model: M3L, config: Config) -> Iterator[Cost]:
                           dtype=dtype, device=device)  # fmt: skip
     words = torch.zeros(frames, settings.qformer_tokens, dtype=torch.long, device=device)
     read, tells = (len(config.tasks), len(config.tasks)) if config.train.schedule == "joint" else (1, 1)
+    packed = 1  # prompts that the language model reads as one
     if config.model.qformer_text == "shared":
-        read = 1
+        read, packed = 1, tells if sizes.use_decoder_only_language_model else 1
 
     def fuse() -> Tensor:  # without masks, which must not be looked into here
         read = states(1, frames * queries, q_hidden)
@@ -57,7 +58,8 @@ def costs(model: M3L, config: Config) -> Iterator[Cost]:
     yield _cost("vision_model", model.vision_model, lambda: model.look(pixels))
     yield _cost("qformer", model.qformer, lambda: _attend(model.qformer, model.query_tokens, patches, words), read)
     yield _cost("tformer", model.tformer, fuse, read)
-    yield _cost("language_model", model.language_model, lambda: _tell(model, states, settings, queries), tells)
+    yield _cost("language_model", model.language_model, lambda: _tell(model, states, settings, queries, packed),
+                tells // packed)  # fmt: skip
 
 
 def _attend(layers: Any, queries: Tensor, seen: Tensor, words: Tensor | None = None) -> Tensor:
@@ -65,13 +67,13 @@ def _attend(layers: Any, queries: Tensor, seen: Tensor, words: Tensor | None = N
     return layers(input_ids=words, query_embeds=queries, encoder_hidden_states=seen).last_hidden_state
 
 
-def _tell(model: M3L, states: Callable[..., Tensor], settings: Any, queries: int) -> Tensor:
-    """The language model's loss of one caption."""
+def _tell(model: M3L, states: Callable[..., Tensor], settings: PlanConfig, queries: int, packed: int) -> Tensor:
+    """The language model's loss of one caption, or of so many whose prompts are `packed`."""
     language, hidden = model.language_model, model.config.text_config.hidden_size
-    prompt, caption = queries + settings.prompt_tokens, settings.caption_tokens
+    prompt, caption = queries + settings.prompt_tokens, packed * settings.caption_tokens
     labels = torch.zeros(1, caption, dtype=torch.long, device="meta")
     if model.config.use_decoder_only_language_model:
-        width = prompt + caption
+        width = prompt + (packed - 1) * (settings.prompt_tokens - settings.common_tokens) + caption
         whole = torch.ones(1, 1, width, width, dtype=torch.bool, device="meta")  # of another shape it would be read
         embeds = states(1, width, hidden)
         read = language.model(inputs_embeds=embeds, attention_mask=whole, use_cache=False).last_hidden_state

@@ -37,6 +37,7 @@ class PlanConfig(Section):
     mfu: float = Field(0.4, gt=0, le=1)  # the share of the GPU's peak that a step reaches
     gpus: tuple[int, ...] = (1, 2, 8)
     prompt_tokens: int = Field(160, ge=1)
+    common_tokens: int = Field(14, ge=0)  # of them, in which the tasks' prompts begin alike: the paper's
     caption_tokens: int = Field(40, ge=1)
     qformer_tokens: int = Field(24, ge=0)
 

@@ -45,11 +45,15 @@ class StepLoss(nn.Module):
         A blank view weighs nothing, but its towers get a gradient of zero, alike on every rank.
         """
         seen = [self.model.see(**view) for view in views]
-        losses = []
-        for i, batch in enumerate(batches):
-            visual, unseen = (seen[i], blank[i]) if len(seen) > 1 else (seen[0], blank[0])
-            loss = self.model(**batch, visual=None if unseen else visual).loss
-            losses.append(loss + 0.0 * visual.sum() if unseen else loss)
+        if len(seen) == 1:
+            told = self.model.tell_all(batches, None if blank[0] else seen[0])
+        else:
+            told = [
+                self.model(**batch, visual=None if unseen else visual)
+                for batch, visual, unseen in zip(batches, seen, blank, strict=True)
+            ]
+        unused = sum((0.0 * visual.sum() for visual, unseen in zip(seen, blank, strict=True) if unseen), start=0.0)
+        losses = [out.loss + unused for out in told]
         if words is not None:
             named = self.model.name_words(seen[0], words, self.word_weights) if len(words) else 0.0 * seen[0].sum()
             losses.insert(0, named)

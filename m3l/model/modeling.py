@@ -1,5 +1,6 @@
 """M3L: InstructBLIP with a T-Former over its frames and a likes head over its last hidden states."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, no_type_check
 
@@ -13,6 +14,8 @@ from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutput, ModelOutput
 
 from m3l.model.history import HistoryHead, Silent
+from m3l.model.likes import LikesHead, text_and_image
+from m3l.model.packing import pack
 from m3l.model.tformer import TFormer
 
 
@@ -35,21 +38,6 @@ class M3LOutput(ModelOutput):
     nll: Tensor | None = None
     mse: Tensor | None = None
     likes: Tensor | None = None  # (batch,), standardised log1p
-
-
-class LikesHead(nn.Sequential):
-    """The regressor: [text state, mean image state] -> standardised log1p(likes)."""
-
-    def __init__(self, width: int, hidden: int):
-        super().__init__(
-            nn.LayerNorm(2 * width),
-            nn.Linear(2 * width, hidden),
-            nn.GELU(),
-            nn.Dropout(0.1),
-            nn.Linear(hidden, hidden // 2),
-            nn.GELU(),
-            nn.Linear(hidden // 2, 1),
-        )
 
 
 class M3L(InstructBlipForConditionalGeneration):
@@ -159,22 +147,25 @@ class M3L(InstructBlipForConditionalGeneration):
         post of the batch has frames. For an encoder-decoder model `labels` belong to the decoder. `history` are the
         numbers of m3l/numbers.py; a model with a history head needs them to tell likes.
         """
-        embeds, is_image = self._embed(input_ids, visual, media)
-        out = M3LOutput()
+        embeds = self._embed(input_ids, visual, media)
         causal = self.config.use_decoder_only_language_model
-        states = (self._decode if causal else self._encode)(embeds, attention_mask)
-        if labels is not None:
-            out.nll = self._causal_nll(states, labels) if causal else self._seq2seq_nll(states, attention_mask, labels)
-        if likes is not None or tell_likes:
-            out.likes = self._likes(states, input_ids, is_image)
-            if self.config.history_numbers:
-                assert history is not None
-                out.likes = out.likes + self.history_head(history)
-            if likes is not None:
-                out.mse = F.mse_loss(out.likes, likes.float())
-        terms = [term for term in (out.nll, out.mse) if term is not None]
-        out.loss = torch.stack(terms).sum() if terms else None
-        return out
+        states = self._decode(embeds, attention_mask) if causal else self._encode(embeds, attention_mask)
+        return self._tell(states, input_ids, attention_mask, labels, likes, tell_likes, history)
+
+    def tell_all(
+        self, batches: Sequence[dict[str, Tensor]], visual: Float[Tensor, "media query text_hidden"] | None
+    ) -> list[M3LOutput]:
+        """`forward` on several tasks of the same posts and features; a causal model reads how they begin once."""
+        packs = (
+            self.config.use_decoder_only_language_model and self.language_model.config._attn_implementation == "sdpa"
+        )
+        if len(batches) == 1 or not packs:  # other kernels take no mask of their own for each token
+            return [self(**batch, visual=visual) for batch in batches]
+        packed = pack([(batch["input_ids"], batch["attention_mask"]) for batch in batches])
+        embeds = self._embed(packed.input_ids, visual, {})
+        states = self._decode(embeds, packed.attention_mask, packed.position_ids)
+        rows = torch.arange(len(states), device=states.device)[:, None]
+        return [self._tell(states[rows, at], **batch) for at, batch in zip(packed.places, batches, strict=True)]
 
     def surprise(
         self,
@@ -184,7 +175,7 @@ class M3L(InstructBlipForConditionalGeneration):
         visual: Float[Tensor, "media query text_hidden"] | None = None,
     ) -> Float[Tensor, " batch"]:
         """The negative log-likelihood of each row's labels, summed over its tokens."""
-        embeds, _ = self._embed(input_ids, visual, {})
+        embeds = self._embed(input_ids, visual, {})
         if not self.config.use_decoder_only_language_model:
             states = BaseModelOutput(last_hidden_state=self._encode(embeds, attention_mask))
             logits = self.language_model(encoder_outputs=states, attention_mask=attention_mask, labels=labels).logits
@@ -224,12 +215,12 @@ class M3L(InstructBlipForConditionalGeneration):
         **settings: Any,
     ) -> Int[Tensor, "batch new"]:
         """The new tokens of each row; `settings` are those of transformers' `generate`."""
-        embeds, _ = self._embed(input_ids, visual, media or {})
+        embeds = self._embed(input_ids, visual, media or {})
         return self.language_model.generate(inputs_embeds=embeds, attention_mask=attention_mask, **settings)
 
     def _embed(
         self, input_ids: Tensor, visual: Tensor | None, media: dict[str, Tensor]
-    ) -> tuple[Float[Tensor, "batch token hidden"], Bool[Tensor, "batch token"]]:
+    ) -> Float[Tensor, "batch token hidden"]:
         if visual is None and media:
             visual = self.see(**media)
         embeds = self.get_input_embeddings()(input_ids)
@@ -239,10 +230,39 @@ class M3L(InstructBlipForConditionalGeneration):
             raise ValueError(f"{int(is_image.sum())} image tokens for {features} features")
         if visual is not None:
             embeds = embeds.masked_scatter(is_image[..., None], visual.to(embeds.dtype))
-        return embeds, is_image
+        return embeds
 
-    def _decode(self, embeds: Tensor, mask: Tensor) -> Tensor:
-        return self.language_model.model(inputs_embeds=embeds, attention_mask=mask, use_cache=False).last_hidden_state
+    def _tell(
+        self,
+        states: Float[Tensor, "batch token hidden"],
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        labels: Tensor | None = None,
+        likes: Tensor | None = None,
+        tell_likes: bool = False,
+        history: Tensor | None = None,
+    ) -> M3LOutput:
+        """What the last hidden states say of the masked modality, and what it costs."""
+        out = M3LOutput()
+        if labels is not None:
+            causal = self.config.use_decoder_only_language_model
+            out.nll = self._causal_nll(states, labels) if causal else self._seq2seq_nll(states, attention_mask, labels)
+        if likes is not None or tell_likes:
+            out.likes = self._likes(states, input_ids)
+            if self.config.history_numbers:
+                assert history is not None
+                out.likes = out.likes + self.history_head(history)
+            if likes is not None:
+                out.mse = F.mse_loss(out.likes, likes.float())
+        terms = [term for term in (out.nll, out.mse) if term is not None]
+        out.loss = torch.stack(terms).sum() if terms else None
+        return out
+
+    def _decode(self, embeds: Tensor, mask: Tensor, positions: Tensor | None = None) -> Tensor:
+        decoder = self.language_model.model
+        return decoder(
+            inputs_embeds=embeds, attention_mask=mask, position_ids=positions, use_cache=False
+        ).last_hidden_state
 
     def _encode(self, embeds: Tensor, mask: Tensor) -> Tensor:
         return self.language_model.get_encoder()(inputs_embeds=embeds, attention_mask=mask).last_hidden_state
@@ -256,12 +276,7 @@ class M3L(InstructBlipForConditionalGeneration):
         encoded = BaseModelOutput(last_hidden_state=states)
         return self.language_model(encoder_outputs=encoded, attention_mask=mask, labels=labels, use_cache=False).loss
 
-    def _likes(self, states: Tensor, input_ids: Tensor, is_image: Tensor) -> Float[Tensor, " batch"]:
-        # In a causal model only the end has read everything: the last [MASK] stands there, others mask metadata.
-        masks = torch.eq(input_ids, int(self.config.mask_token_id or 0)).int()
-        at = masks.shape[1] - 1 - masks.flip(1).argmax(1)
-        text = states[torch.arange(len(states), device=states.device), at]
-        weight = is_image[..., None].to(states.dtype)
-        image = (states * weight).sum(1) / weight.sum(1).clamp(min=1)  # zero for a post without frames
+    def _likes(self, states: Tensor, input_ids: Tensor) -> Float[Tensor, " batch"]:
+        read = text_and_image(states, input_ids, int(self.config.mask_token_id or 0), self.config.image_token_id)
         dtype = next(self.likes_head.parameters()).dtype
-        return self.likes_head(torch.cat([text, image], -1).to(dtype)).squeeze(-1).float()
+        return self.likes_head(read.to(dtype)).squeeze(-1).float()

@@ -63,6 +63,15 @@ def test_more_gpus_take_less_time_and_checkpointing_more(made: tuple[str, Plan])
     assert told.seconds(1000, 1, False) == pytest.approx(1000 * told.step_flops(False) / (0.4 * 989e12))
 
 
+def test_joint_reads_once_what_its_tasks_begin_with() -> None:
+    def flops(*settings: str) -> int:
+        return plan(load("vicuna-7b", list(settings))).step_flops(False)
+
+    two = 2 * flops()
+    assert two / flops("train.schedule=joint", "plan.common_tokens=0") == pytest.approx(1.36, abs=0.03)
+    assert two / flops("train.schedule=joint", "plan.common_tokens=100") == pytest.approx(1.65, abs=0.05)
+
+
 def test_a_cache_of_the_vit_gains_its_share(made: tuple[str, Plan]) -> None:
     name, told = made
     assert told.frame_bytes == 257 * 1408 * 2
