@@ -1,6 +1,5 @@
 """The challenge's table -> posts: every row becomes a Post, or a Rejected that says why; none gets lost."""
 
-import hashlib
 import json
 import re
 from collections import Counter
@@ -15,6 +14,7 @@ from m3l.config import IngestConfig
 from m3l.ids import Seen
 from m3l.media_string import read_media
 from m3l.records import Post, Record, Split
+from m3l.splits import draw_split
 from m3l.tables import UNREAD, Row, TableError, read_table
 
 __all__ = ["Deduplicator", "Rejected", "TableError", "check_columns", "parse_row", "read_table"]
@@ -107,7 +107,7 @@ def _post(row: Row, row_number: int, config: IngestConfig, seed: int) -> Post:
         raise ValueError(f"bad split: {short(split)}")
     posted_at = None if "date" in config.lacks else _date(cells)
     if not split and likes is not None:  # without them a post can train nothing
-        split = _draw(post_id, posted_at, config, seed)
+        split = draw_split(post_id, username, posted_at, config, seed)
     try:
         media = () if _absent(cells.get("media")) else read_media(cells["media"], config.video_height)
     except ValueError as error:
@@ -201,21 +201,6 @@ def _date(cells: Row) -> datetime:
     if moment is None or moment.year not in YEARS:
         raise ValueError(f"bad date: {text[:40]!r}")
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
-
-
-def _draw(post_id: str, posted_at: datetime | None, config: IngestConfig, seed: int) -> Split:
-    """The split of a moment, or that a seed gives to an id: the same in every run and in every order of the rows."""
-    cut = config.time_cut and config.time_cut.replace(tzinfo=config.time_cut.tzinfo or UTC)
-    if cut and posted_at and posted_at >= cut:
-        return "test_time"
-    share = _hash(f"{seed}:{post_id}") / 2**64
-    if share < config.test_share:
-        return "test_random"
-    return "validation" if share < config.test_share + config.validation_share else "train"
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 def _rejected(row: Row, row_number: int, reason: str) -> Rejected:

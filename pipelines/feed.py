@@ -9,10 +9,18 @@ import ray
 from ray.data import DataIterator, Dataset, ExecutionOptions
 from ray.train import DataConfig
 
-from m3l.config import TaskConfig
+from m3l.config import Config, TaskConfig
 from m3l.learning.order import Order
 from m3l.records import Example
 from pipelines.examples import load_examples, rows
+
+READER_CPUS = 0.5  # what reads the rows of a run
+
+
+def needed(config: Config, workers: int) -> dict[str, float]:
+    """What a run with so many workers takes of a cluster, those who read its rows included."""
+    ranks = {"CPU": workers * config.ray.model_cpus, "GPU": workers * config.ray.model_gpus}
+    return ranks | {"CPU": ranks["CPU"] + READER_CPUS}
 
 
 class InOrder(DataConfig):
@@ -63,7 +71,7 @@ class InOrder(DataConfig):
         each = len(order.numbers(rank, ranks)) * order.cell
         count = order.rows if first is None else each * (self.steps - first)
         numbers = ray.data.range(count, override_num_blocks=max(1, -(-count // self.block_rows)))
-        dataset = numbers.map_batches(load, batch_format="pyarrow", batch_size=None, num_cpus=0.5)
+        dataset = numbers.map_batches(load, batch_format="pyarrow", batch_size=None, num_cpus=READER_CPUS)
         dataset.context.execution_options = self._resolve_execution_options("")
         return dataset
 

@@ -32,7 +32,7 @@ from m3l.plan import plan
 from m3l.prompts import render
 from m3l.records import Example, Post
 from pipelines.examples import history_of, load_examples, masked_fields, post_ids, recalled, rows
-from pipelines.feed import InOrder, feed
+from pipelines.feed import InOrder, feed, needed
 from pipelines.history import ACCOUNTS
 from pipelines.plan import cache_line
 from pipelines.session import connect
@@ -112,6 +112,8 @@ def fit(
             "folder": folder, "checkpoints": checkpoints, "judged": judge is not None}  # fmt: skip
     feeds = InOrder(posts, context, ids, order, steps, checkpoints, kept, config.ray.block_rows, past)
 
+    say_if_it_waits(config)
+
     def run(log: Any) -> None:
         for left in reversed(range(RESTARTS + 1)):
             try:
@@ -128,6 +130,17 @@ def fit(
     storage.write_json(f"{folder}/metrics.json", result)  # last: its presence says that the bundle is whole
     storage.remove(state)
     return result
+
+
+def say_if_it_waits(config: Config) -> None:
+    """Ray Train waits without a word for what a cluster does not have; an autoscaler may still bring it."""
+    workers, there = config.train.min_workers or config.train.workers, ray.cluster_resources()
+    for kind, need in needed(config, workers).items():
+        if need > there.get(kind, 0):
+            console.print(
+                f"[yellow]train: {workers} workers and their reader need {need:g} {kind}s, the cluster has "
+                f"{there.get(kind, 0):g}: training waits for more. Fewer: train.workers, ray.model_{kind.lower()}s[/]"
+            )
 
 
 def _name(config: Config, folder: str, ids: list[str]) -> str:

@@ -15,6 +15,7 @@ from m3l.config import Config, ConfigError, override
 from m3l.report.sweep import build_page
 from m3l.sweep import OBJECTIVE, Point
 from pipelines import retrieve, train_retriever
+from pipelines.feed import needed
 from pipelines.kept import records
 from pipelines.search import Halving, Optuna, name_of
 from pipelines.session import connect
@@ -22,7 +23,6 @@ from pipelines.stage import claim, console
 from pipelines.trial import Trial, retrieved, settings
 
 DRIVER_CPUS = 0.1  # a trial's driver only waits for its workers
-READER_CPUS = 0.5  # what reads a trial's rows
 
 
 def main(config: Config) -> list[dict[str, Any]]:
@@ -122,10 +122,8 @@ def _retrieve(config: Config, wanted: list[Point]) -> None:
 def _at_once(config: Config) -> int:
     """Trials that fit the cluster together; ConfigError if not even one does."""
     workers, there = config.tune.trial_workers, ray.cluster_resources()
-    needs = {
-        "CPU": DRIVER_CPUS + workers * config.ray.model_cpus + READER_CPUS,
-        "GPU": workers * config.ray.model_gpus,
-    }
+    needs = needed(config, workers)
+    needs["CPU"] += DRIVER_CPUS
     for kind, need in needs.items():
         if need > there.get(kind, 0):
             raise ConfigError(

@@ -1,11 +1,16 @@
 """Settings of the way to the context: paths, corpus, ingest, media, retriever."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from m3l.config.base import Section
+
+
+def utc(moment: datetime) -> datetime:
+    """The moment, which is one of UTC where it does not say."""
+    return moment.replace(tzinfo=moment.tzinfo or UTC)
 
 
 class Paths(Section):
@@ -52,11 +57,20 @@ class IngestConfig(Section):
     validation_share: float = Field(0.05, ge=0, lt=1)
     test_share: float = Field(0.1, ge=0, lt=1)  # of rows whose table names no split
     time_cut: datetime | None = None  # of such rows those from then on are the split test_time; UTC
+    validation_from: datetime | None = None  # and those from then on until time_cut validate, beside the share above
+    unseen_accounts: float = Field(0.0, ge=0, lt=1)  # of accounts, all of whose posts are held out: see m3l/splits.py
 
     @model_validator(mode="after")
     def _a_cut_needs_dates(self) -> "IngestConfig":
-        if self.time_cut and "date" in self.lacks:
-            raise ValueError("time_cut: posts without a date lie on neither side of it: set time_cut=null")
+        for name in ("time_cut", "validation_from"):
+            if getattr(self, name) and "date" in self.lacks:
+                raise ValueError(f"{name}: posts without a date lie on neither side of it: set {name}=null")
+        return self
+
+    @model_validator(mode="after")
+    def _validation_is_before_the_test(self) -> "IngestConfig":
+        if self.validation_from and not (self.time_cut and utc(self.validation_from) < utc(self.time_cut)):
+            raise ValueError("validation_from: it needs a later time_cut, up to which posts validate")
         return self
 
 
