@@ -111,6 +111,7 @@ function answer(said) {
   const files = [...new Set(said.frames.map((frame) => frame.media_id))];
   const wrong = said.media_errors.map((item) => element("li", { textContent: `${item.name}: ${item.error.replace(/^\w+: /, "")}` }));
   const without = said.frames.length ? [] : [element("li", { textContent: "No media was read: this answer rests on the account, the time and the words." })];
+  const cold = said.cold_account ? [element("li", { textContent: "The model knows nothing of this account: the likes are far less sure." })] : [];
   const reasons = said.why ?? [];
   $("media").replaceChildren(...files.map((id) => film(
     said.frames.filter((frame) => frame.media_id === id),
@@ -119,7 +120,7 @@ function answer(said) {
   $("why-lead").hidden = said.why === null;
   $("why").replaceChildren(...reasons.filter(({ part }) => part !== "frame")
     .sort((a, b) => Math.abs(b.effect) - Math.abs(a.effect)).map(reason));
-  $("notes").replaceChildren(...without, ...wrong);
+  $("notes").replaceChildren(...cold, ...without, ...wrong);
   present("told", "refusal");
 }
 
