@@ -1,141 +1,104 @@
-"""Verbs as jobs on a running Ray that asks for a token."""
+"""The data's way as jobs on a Ray that asks for a token, with every folder on a real S3 server.
+
+Media, table, parts, weights, report, predictions: nothing but the synthetic corpus is drawn on this machine first.
+"""
 
 import contextlib
-import os
-import secrets
-import socket
-import subprocess
-import sys
+import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-import psutil
+import pyarrow.fs as pafs
 import pytest
 
 from m3l import storage
-from m3l.config import load
+from m3l.config import Config, ConfigError, load, override
+from pipelines import frames, ingest, retrieve, train, train_retriever
 
+from .head import Cluster, free_port, head_node, stop, submit
 from .test_way import QUICK
 
-POSTS = 40
-ROOT = Path(__file__).parents[2]
-RAY = [sys.executable, "-m", "ray.scripts.scripts"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+POSTS, SCORED = 40, 5
+VERBS = ("ingest", "history", "frames", "train_retriever", "retrieve", "train", "tune", "evaluate")
+SMALLEST = ["tune.trials=1", "tune.posts=8", "evaluate.bootstrap=2"]
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    """A head node of its own, started as `cluster.yaml` starts it; ended by its own process."""
-    home = tmp_path_factory.mktemp("ray")
-    dashboard = free_port()
-    # Every port of its own: another Ray on this machine holds the default ones.
-    ports = [
-        f"--{name}={free_port()}"
-        for name in ("port", "dashboard-agent-listen-port", "metrics-export-port", "ray-client-server-port")
-    ]
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": secrets.token_hex(32),
-        "RAY_USAGE_STATS_ENABLED": "0",
-    }
-    command = [*RAY, "start", "--head", "--block", *ports, f"--dashboard-port={dashboard}"]
-    options = ["--num-cpus=4", "--dashboard-host=127.0.0.1", f"--temp-dir={home}", "--object-store-memory=200000000"]
-    head = subprocess.Popen(
-        [*command, *options, "--node-ip-address=127.0.0.1"],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with head_node(tmp_path_factory.mktemp("ray")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of settings that the jobs read."""
+    return tmp_path_factory.mktemp("settings") / "job.yaml"
+
+
+@pytest.fixture(scope="module")
+def walked(cluster: Cluster, settings: Path, bucket: str) -> Config:
+    """The configuration of a run in the bucket, once every verb has run as a job."""
+    drawn = settings.parent / "drawn"
+    here = load("tiny", [*QUICK, *SMALLEST, f"corpus.posts={POSTS}", f"paths.corpus={drawn}"])
+    settings.write_text(here.to_yaml())
+    run(cluster, "corpus", settings)
+    storage.upload(drawn, f"{bucket}/corpus")
+    there = {"corpus": f"{bucket}/corpus", "media_root": f"{bucket}/corpus", "run": f"{bucket}/run"}
+    config = override(
+        here, {f"paths.{name}": uri for name, uri in there.items()} | {"ingest.table": f"{bucket}/corpus/table"}
     )
-    url = f"http://127.0.0.1:{dashboard}"
-    try:
-        wait_until_answering(url, environment["RAY_AUTH_TOKEN"], head)
-        yield url, environment
-    finally:
-        end(head.pid)
+    settings.write_text(config.to_yaml())
+    for verb in VERBS:
+        run(cluster, verb, settings)
+    return config
 
 
-def wait_until_answering(url: str, token: str, head: subprocess.Popen) -> None:
-    for _ in range(120):
-        assert head.poll() is None, "ray start ended early"
-        try:
-            if httpx.get(f"{url}/api/jobs/", headers={"Authorization": f"Bearer {token}"}).status_code == 200:
-                return
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.5)
-    raise TimeoutError("the dashboard did not answer")
+def run(cluster: Cluster, verb: str, settings: Path, *arguments: str) -> None:
+    job = submit(cluster, verb, "--config", str(settings), *arguments)
+    assert job.returncode == 0, job.stdout + job.stderr
 
 
-def end(pid: int) -> None:
-    """End a process and those that it started, by their pids."""
-    started = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    for process in started:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.terminate()
-    for process in psutil.wait_procs(started, timeout=10)[1]:
-        process.kill()
-
-
-def submit(cluster, verb: str, *arguments: str, options: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
-    url, environment = cluster
-    command = [*RAY, "job", "submit", "--address", url, "--working-dir", ".", *options]
-    return subprocess.run(
-        [*command, "--", "python", "-m", f"pipelines.{verb}", *arguments],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-
-
-def test_the_job_api_is_closed_without_the_token(cluster):
+def test_the_job_api_is_closed_without_the_token(cluster: Cluster) -> None:
     assert httpx.get(f"{cluster[0]}/api/jobs/").status_code == 401
 
 
-def test_every_verb_runs_as_a_job(cluster, tmp_path):
-    settings = tmp_path / "job.yaml"
-    here = [f"paths.run={tmp_path}", f"paths.media_root={tmp_path}/corpus", f"ingest.table={tmp_path}/corpus/table"]
-    settings.write_text(load("tiny", [*QUICK, *here, f"corpus.posts={POSTS}"]).to_yaml())
-    told = tmp_path / "told.csv"
-    verbs = [
-        "corpus",
-        "ingest",
-        "history",
-        "frames",
-        "train_retriever",
-        "retrieve",
-        "train",
-        "tune",
-        "evaluate",
-        "predict",
-    ]
-    extra = {"predict": (str(tmp_path / "bundle"), str(tmp_path / "corpus" / "table"), str(told))}
-    for verb in verbs:
-        job = submit(cluster, verb, "--config", str(settings), *extra.get(verb, ()))
-        assert job.returncode == 0, job.stdout + job.stderr
-    for folder, rows in (("posts", POSTS), ("context", 2 * POSTS)):
-        assert storage.count_rows(f"{tmp_path}/{folder}") == rows
-    assert "<html" in (tmp_path / "report" / "index.html").read_text()
-    assert len(told.read_text().splitlines()) > POSTS  # captions have lines of their own
+def test_a_mistyped_field_fails_the_job_with_one_line(cluster: Cluster) -> None:
+    job = submit(cluster, "frames", "media.strides=1")
+    assert job.returncode != 0
+    assert "m3l: media.strides: no such field" in job.stdout + job.stderr
 
+
+def test_the_whole_way_runs_as_jobs_in_a_bucket(walked: Config, bucket: str) -> None:
+    metrics = json.loads(str(storage.read_text(f"{bucket}/run/report/metrics.json")))
+    assert storage.count_rows(f"{bucket}/run/posts") == metrics["run"]["posts"] == POSTS
+    assert storage.count_rows(f"{bucket}/run/context") == POSTS * len(walked.tasks)
+    readable = sum(row["readable"] for row in storage.read_rows(f"{bucket}/corpus/truth", ["readable"]))
+    read = storage.read_rows(f"{bucket}/run/context", ["error"])
+    assert sum(row["error"] is None for row in read) == readable * len(walked.tasks)
+    assert "<html" in str(storage.read_text(f"{bucket}/run/report/index.html"))
+
+
+def test_posts_are_scored_from_and_into_the_bucket(
+    walked: Config, cluster: Cluster, settings: Path, bucket: str
+) -> None:
+    posts = list(storage.read_rows(f"{bucket}/corpus/table"))[:SCORED]
+    storage.write_text(f"{bucket}/mine.jsonl", "".join(json.dumps(post) + "\n" for post in posts))
+    run(cluster, "predict", settings, f"{bucket}/run/bundle", f"{bucket}/mine.jsonl", f"{bucket}/told.jsonl")
+    told = [json.loads(line) for line in str(storage.read_text(f"{bucket}/told.jsonl")).splitlines()]
+    assert [row["id"] for row in told] == [str(post["id"]) for post in posts]
+    assert all(row["likes"] >= 0 and row["caption"] is not None for row in told)
+
+
+def test_the_service_runs_as_a_job(walked: Config, cluster: Cluster, settings: Path) -> None:
     port = free_port()
     arguments = ["--config", str(settings), f"serve.port={port}"]
     submit(cluster, "serve", *arguments, options=("--no-wait", "--submission-id", "service"))
     try:
         assert answers(f"http://127.0.0.1:{port}/-/healthz")
     finally:
-        url, environment = cluster
-        subprocess.run([*RAY, "job", "stop", "--address", url, "service"], env=environment, check=True, timeout=120)
+        stop(cluster, "service")
 
 
 def answers(url: str) -> bool:
@@ -147,7 +110,17 @@ def answers(url: str) -> bool:
     return False
 
 
-def test_a_mistyped_field_fails_the_job_with_one_line(cluster):
-    job = submit(cluster, "frames", "media.strides=1")
-    assert job.returncode != 0
-    assert "m3l: media.strides: no such field" in job.stdout + job.stderr
+def test_a_second_run_finds_all_in_the_bucket_and_writes_nothing(walked: Config, bucket: str, local_ray: None) -> None:
+    before = objects(f"{bucket}/run")
+    for verb in (ingest, frames, train_retriever, retrieve, train):
+        verb.main(walked)
+    assert objects(f"{bucket}/run") == before
+    with pytest.raises(ConfigError, match="other settings"):
+        frames.main(override(walked, {"media.stride_s": 1.0}))
+
+
+def objects(folder: str) -> dict[str, object]:
+    """What a folder holds and when it was written, but for the summaries, which tell of the last run."""
+    fs, root = storage.locate(folder)
+    found = fs.get_file_info(pafs.FileSelector(root, recursive=True))
+    return {file.path: file.mtime for file in found if file.is_file and file.base_name != "_summary.json"}

@@ -40,6 +40,7 @@ def test_likes_are_told_from_an_accounts_history(local_ray: None, tmp_path: Path
         [
             f"paths.run={tmp_path}/run",
             f"ingest.table={table(tmp_path / 'table.csv', 240)}",
+            f"ingest.validation_from={START + timedelta(hours=4 * 160)}",
             f"ingest.time_cut={START + timedelta(hours=4 * 180)}",
             "train={workers: 1, epochs: 2, batch_size: 16, lr: 0.001}",
         ],
