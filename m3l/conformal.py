@@ -15,13 +15,15 @@ from m3l.records import Record
 LEVELS = (50, 80, 95)  # percent of posts whose likes shall lie inside
 ENOUGH = 19  # rows from which on an interval of 95% can be told
 
+TINY = 1e-9  # for sums that rounding has left just below a level
+
 Residuals = Float[np.ndarray, " row"]
 
 
 class Widths(Record):
     """Of one group, half of each interval in log(1 + likes); None where its `rows` are too few to tell."""
 
-    rows: int = 0
+    rows: int = 0  # or accounts, where each of them counts alike
     half: dict[int, float | None] = dict.fromkeys(LEVELS)
 
 
@@ -36,12 +38,17 @@ class Intervals(Record):
         return (self.cold if cold else self.known).half[level]
 
 
-def widths(residuals: Residuals) -> Widths:
-    """From true minus told log(1 + likes) of held-out rows: inside lies a new row with at least the level's chance."""
-    off = np.sort(np.abs(residuals))
-    ranks = {level: math.ceil((len(off) + 1) * level / 100) for level in LEVELS}
-    half = {level: float(off[rank - 1]) if rank <= len(off) else None for level, rank in ranks.items()}
-    return Widths(rows=len(off), half=half)
+def widths(residuals: Residuals, weights: Residuals | None = None) -> Widths:
+    """From true minus told log(1 + likes) of held-out rows: inside lies a new row with at least the level's chance.
+
+    With weights a new row counts 1 (arXiv 1904.06019): those of an account that sum to 1 make each account count alike.
+    """
+    off = np.abs(residuals)
+    order, weights = np.argsort(off), np.ones(len(off)) if weights is None else weights
+    reached = np.cumsum(weights[order]) / (weights.sum() + 1)
+    ranks = {level: int(np.searchsorted(reached, level / 100 - TINY)) for level in LEVELS}
+    half = {level: float(off[order[rank]]) if rank < len(off) else None for level, rank in ranks.items()}
+    return Widths(rows=round(float(weights.sum())), half=half)
 
 
 def by_chance(level: int, rows: int, measured: int) -> tuple[float, float]:

@@ -26,6 +26,16 @@ def test_too_few_rows_tell_no_width() -> None:
     assert widths(np.arange(ENOUGH - 1.0)).half[95] is None and widths(np.arange(float(ENOUGH))).half[95] is not None
 
 
+def test_accounts_that_count_alike_are_new_rows_of_their_own() -> None:
+    loud = np.linspace(4, 5, 1000)  # one account's
+    others = np.arange(1.0, 20)
+    weights = np.concatenate([np.full(1000, 1e-3), np.ones(19)])
+    made = widths(np.concatenate([loud, others]), weights)
+    assert made.rows == 20
+    assert made.half == {50: 10, 80: 16, 95: 19} != widths(np.concatenate([loud, others])).half
+    assert widths(others, np.ones(19)) == widths(others)
+
+
 def test_intervals_travel_as_json() -> None:
     made = Intervals(known=widths(np.arange(30.0)), cold_rows="hidden")
     assert Intervals.model_validate_json(made.model_dump_json()) == made

@@ -55,7 +55,7 @@ def test_calibration_takes_cold_accounts_or_hides_the_names_of_known_ones(
         yield from (rows[start : start + 8] for start in range(0, len(rows), 8))
 
     made = calibrate(told, read)
-    assert (made.known.rows, made.cold.rows) == (30, 30)
+    assert (made.known.rows, made.cold.rows) == (30, cold or 1)  # of one account, whose posts count as one
     assert made.cold_rows == ("cold" if cold else "hidden")
     for group, found in ((rows[:30], made.known), (rows[30:], made.cold))[: 2 if cold else 1]:
         off = np.abs(np.log1p([row.post.likes for row in group]) - told.log1p(group))
