@@ -34,12 +34,14 @@ honest = train.work
 
 def main(
     run: Annotated[Path, typer.Option(help="what `make demo` left")] = Path("runs/demo"),
+    workers: Annotated[int, typer.Option(help="ranks; where all cores train, Ray's own processes take from them")] = 1,
+    posts: Annotated[int, typer.Option(help="to train on, at most")] = 800,
     epochs: Annotated[int, typer.Option(help="of training, after one of warm-up")] = 1,
     repeats: Annotated[int, typer.Option(help="of each way, by turns")] = 3,
 ) -> None:
     """Medians of seconds a step, of rank 0, from one step's start to the next one's."""
     made = [f"paths.run={run.absolute()}", f"train.epochs={epochs}", "train.warmup_epochs=1"]
-    config = load("tiny", [*made, "train.evaluations=1"])
+    config = load("tiny", [*made, f"train.workers={workers}", "train.evaluations=1"])
     if not storage.parts(config.paths.of("context")):
         raise typer.BadParameter(f"{run} holds no context/: `make demo` makes it", param_hint="--run")
     connect(config.ray)
@@ -47,9 +49,9 @@ def main(
     for _ in range(repeats):
         for name, way in (("bare torch", bare), ("Ray Train", on_ray)):
             with tempfile.TemporaryDirectory() as folder:
-                way(config, folder)
+                way(config, folder, posts)
                 seconds[name].append(_step_s(Path(folder, "steps")))
-    table = Table("way", "seconds a step", "all", title=f"{config.train.workers} ranks, {config.train.batch_size} rows")
+    table = Table("way", "seconds a step", "all", title=f"{workers} ranks, {config.train.batch_size} rows")
     for name, each in seconds.items():
         table.add_row(name, f"{median(each):.4f}", " ".join(f"{value:.4f}" for value in each))
     ratio = median(seconds["Ray Train"]) / median(seconds["bare torch"])
@@ -57,17 +59,17 @@ def main(
     Console(width=100).print(table, f"Ray Train takes {ratio:.3f} of bare torch; goal at most {GOAL}: {mark}")
 
 
-def on_ray(config: Config, folder: str) -> None:
+def on_ray(config: Config, folder: str, posts: int) -> None:
     def timed_work(task: dict[str, Any]) -> None:
         timed(Path(folder, "steps"))
         honest(task)
 
     train.work = timed_work
-    train.fit(config, f"{folder}/bundle")
+    train.fit(config, f"{folder}/bundle", posts)
 
 
-def bare(config: Config, folder: str) -> None:
-    ids = post_ids(config.paths.of("posts"), "train", masked_fields(config))
+def bare(config: Config, folder: str, posts: int) -> None:
+    ids = post_ids(config.paths.of("posts"), "train", masked_fields(config))[:posts]
     facts = train.facts_of(config, ids, [])
     task = config.to_yaml(), facts, ids, folder
     torch.multiprocessing.spawn(bare_rank, (task,), config.train.workers)
