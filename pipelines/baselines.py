@@ -9,7 +9,8 @@ import pyarrow as pa
 from m3l import storage
 from m3l.config import Config
 from m3l.evaluation.wording import WORDING, Documents, wording
-from m3l.records import Post, to_table
+from m3l.records import Post
+from m3l.schemas import to_table
 from pipelines.examples import with_histories
 from pipelines.heldout import NEEDED, heads_of, held_out
 

@@ -17,11 +17,12 @@ from ray.train.torch import get_device
 from m3l import storage
 from m3l.config import Config, ConfigError, parse
 from m3l.prompts import metadata
-from m3l.records import MediaFrames, Post, to_table
+from m3l.records import MediaFrames, Post
 from m3l.retriever.clip import Retriever
 from m3l.retriever.judging import JUDGED, Album, average, evenly
 from m3l.retriever.ranking import best_first
 from m3l.retriever.training import Run, found_by, make_student, make_teacher, steps_of
+from m3l.schemas import to_table
 from m3l.store import open_store
 from pipelines.examples import key_frames, post_ids
 from pipelines.session import connect

@@ -9,7 +9,7 @@ import ray
 from m3l import storage
 from m3l.config import Config, ConfigError, CorpusConfig
 from m3l.corpus import TRUTH, World
-from m3l.records import to_table
+from m3l.schemas import to_table
 from pipelines.session import connect
 from pipelines.stage import Summary, claim, todo, write
 

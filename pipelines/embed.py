@@ -13,9 +13,10 @@ from ray.data import Dataset
 from m3l import storage
 from m3l.config import Config
 from m3l.prompts import metadata
-from m3l.records import EMBEDDINGS, Post, to_table
+from m3l.records import Post
 from m3l.retriever.clip import Retriever
 from m3l.retriever.stored import Kind, key, packed
+from m3l.schemas import EMBEDDINGS, to_table
 from m3l.store import open_store
 from pipelines.session import connect
 from pipelines.stage import Summary, claim, todo, write

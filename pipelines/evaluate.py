@@ -15,9 +15,9 @@ from m3l.evaluation.measure import Examiner
 from m3l.evaluation.measured import MEASURED
 from m3l.evaluation.wording import Documents
 from m3l.ids import hashes
-from m3l.records import to_table
 from m3l.report import build_report
 from m3l.retriever.stored import Embeddings
+from m3l.schemas import to_table
 from m3l.simulate import Simulator
 from m3l.store import open_store
 from pipelines.baselines import tell_baselines

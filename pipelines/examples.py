@@ -8,7 +8,8 @@ import pyarrow as pa
 from m3l import storage
 from m3l.config import Config, ConfigError, TaskConfig
 from m3l.history import COMPANY, together
-from m3l.records import CONTEXT, HISTORY, POSTS, Context, Example, History, MediaFrames, Post, to_table
+from m3l.records import Context, Example, History, MediaFrames, Post
+from m3l.schemas import CONTEXT, HISTORY, POSTS, to_table
 from m3l.store import open_store
 from pipelines.stage import SETTINGS
 

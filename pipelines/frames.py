@@ -8,7 +8,8 @@ from m3l.config import Config, ConfigError, MediaConfig
 from m3l.media.errors import MediaError
 from m3l.media.keyframes import KeyFrameReader, failed
 from m3l.media.limits import decoder_bytes, reply_bytes
-from m3l.records import KEYFRAMES, Media, MediaFrames, to_table
+from m3l.records import Media, MediaFrames
+from m3l.schemas import KEYFRAMES, to_table
 from pipelines.attempts import Attempts
 from pipelines.session import connect
 from pipelines.stage import Parts, Summary, claim, console, count, todo

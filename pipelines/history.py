@@ -19,7 +19,7 @@ from m3l.config import Config, ConfigError, HistoryConfig
 from m3l.history import COMPANY, Known, Memory, Timeline
 from m3l.ids import hashes
 from m3l.priors import read_priors
-from m3l.records import HISTORY, POSTS, TIMELINES, to_table
+from m3l.schemas import HISTORY, POSTS, TIMELINES, to_table
 from m3l.tables import Row
 from pipelines.session import connect
 from pipelines.stage import SETTINGS, Summary, claim, console, count

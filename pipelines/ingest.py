@@ -14,7 +14,8 @@ from m3l import storage
 from m3l.config import Config, ConfigError, IngestConfig
 from m3l.ids import Seen
 from m3l.posts import Deduplicator, Rejected, TableError, check_columns, parse_row, read_table
-from m3l.records import MEDIA, POSTS, REJECTED, Media, Post, to_table
+from m3l.records import Media, Post
+from m3l.schemas import MEDIA, POSTS, REJECTED, to_table
 from pipelines.session import connect
 from pipelines.stage import Summary, claim, console, progress
 

@@ -14,7 +14,8 @@ from m3l.config import Config, ConfigError, parse
 from m3l.export import COLUMNS, check_format, write_table
 from m3l.media.keyframes import KeyFrameReader
 from m3l.posts import TableError, check_columns, parse_row, read_table
-from m3l.records import PREDICTIONS, Post, Prediction, to_table
+from m3l.records import Post, Prediction
+from m3l.schemas import PREDICTIONS, to_table
 from m3l.simulate import Simulator
 from m3l.store import Store
 from pipelines.examples import recalled

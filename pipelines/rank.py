@@ -8,9 +8,10 @@ import ray
 
 from m3l import storage
 from m3l.config import Config
-from m3l.records import CONTEXT, Context, Media, MediaFrames, Post, to_table
+from m3l.records import Context, Media, MediaFrames, Post
 from m3l.retriever.ranking import post_contexts
 from m3l.retriever.stored import Embeddings
+from m3l.schemas import CONTEXT, to_table
 from m3l.store import Store
 from pipelines.session import connect
 from pipelines.stage import Summary, claim, todo, write

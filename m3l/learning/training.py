@@ -52,8 +52,10 @@ class StepLoss(nn.Module):
                 self.model(**batch, visual=None if unseen else visual)
                 for batch, visual, unseen in zip(batches, seen, blank, strict=True)
             ]
-        unused = sum((0.0 * visual.sum() for visual, unseen in zip(seen, blank, strict=True) if unseen), start=0.0)
-        losses = [out.loss + unused for out in told]
+        losses = [loss for out in told if (loss := out.loss) is not None]
+        for visual, unseen in zip(seen, blank, strict=True):
+            if unseen:
+                losses[0] = losses[0] + 0.0 * visual.sum()
         if words is not None:
             named = self.model.name_words(seen[0], words, self.word_weights) if len(words) else 0.0 * seen[0].sum()
             losses.insert(0, named)

@@ -150,10 +150,18 @@ class M3L(InstructBlipForConditionalGeneration):
         embeds = self._embed(input_ids, visual, media)
         causal = self.config.use_decoder_only_language_model
         states = self._decode(embeds, attention_mask) if causal else self._encode(embeds, attention_mask)
-        return self._tell(states, input_ids, attention_mask, labels, likes, tell_likes, history)
+        return self._tell(
+            states,
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            labels=labels,
+            likes=likes,
+            tell_likes=tell_likes,
+            history=history,
+        )
 
     def tell_all(
-        self, batches: Sequence[dict[str, Tensor]], visual: Float[Tensor, "media query text_hidden"] | None
+        self, batches: Sequence[dict[str, Any]], visual: Float[Tensor, "media query text_hidden"] | None
     ) -> list[M3LOutput]:
         """`forward` on several tasks of the same posts and features; a causal model reads how they begin once."""
         packs = (

@@ -23,9 +23,10 @@ from rich.table import Table
 
 from m3l import storage
 from m3l.config import ClipConfig, Config, load
-from m3l.records import KEYFRAMES, KeyFrame, MediaFrames, media_id, to_table
+from m3l.records import KeyFrame, MediaFrames, media_id
 from m3l.retriever.clip import Retriever
 from m3l.retriever.stored import key
+from m3l.schemas import KEYFRAMES, to_table
 from pipelines.embed import Embed
 
 GOAL = 0.9

@@ -17,7 +17,8 @@ from rich.table import Table
 from m3l import storage
 from m3l.config import Config
 from m3l.media.keyframes import KeyFrameReader
-from m3l.records import KEYFRAMES, Media, to_table
+from m3l.records import Media
+from m3l.schemas import KEYFRAMES, to_table
 from pipelines import frames
 from pipelines.session import connect
 

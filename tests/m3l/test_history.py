@@ -15,7 +15,8 @@ from m3l.numbers import NUMBERS, numbers
 from m3l.posts import TableError
 from m3l.priors import read_priors
 from m3l.prompts import metadata, render
-from m3l.records import TIMELINES, History, Media, Post, Prior, to_table
+from m3l.records import History, Media, Post, Prior
+from m3l.schemas import TIMELINES, to_table
 
 START = datetime(2021, 1, 1, tzinfo=UTC)
 SETTINGS = HistoryConfig()

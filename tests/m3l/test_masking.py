@@ -57,9 +57,9 @@ def test_the_share_follows_the_rate_and_the_draw_the_seed_and_the_step(processor
 def test_training_masks_and_evaluation_does_not(processor: Any) -> None:
     read: list[int] = []
     taught = learner(processor, schedule="joint", token_mask_rate=0.9)
-    forward = taught.model.forward
+    tell = taught.model._tell
     count = lambda ids: read.append(int((ids == processor.tokenizer.mask_token_id).sum()))  # noqa: E731
-    taught.model.forward = lambda **batch: count(batch["input_ids"]) or forward(**batch)  # type: ignore
+    taught.model._tell = lambda states, **batch: count(batch["input_ids"]) or tell(states, **batch)  # type: ignore
     taught.step([POSTS])
     assert min(read) > 3 * len(POSTS)
     read.clear()
@@ -73,6 +73,6 @@ def test_likes_are_told_at_the_last_mask(model: M3L, processor: Any) -> None:
     states = torch.randn(2, 4, TINY.model.tiny.text_hidden)
     text = states[[0, 1], [2, 1]]
     with torch.no_grad():
-        told = model._likes(states, ids, torch.zeros(2, 4, dtype=torch.bool))
+        told = model._likes(states, ids)
         expected = model.likes_head(torch.cat([text, torch.zeros_like(text)], 1)).squeeze(1)
     torch.testing.assert_close(told, expected)

@@ -7,7 +7,8 @@ import numpy as np
 
 from m3l import storage
 from m3l.config import Config, load
-from m3l.records import MEDIA, media_id, to_table
+from m3l.records import media_id
+from m3l.schemas import MEDIA, to_table
 
 
 def listed(run: Path, pictures: int, *settings: str) -> Config:

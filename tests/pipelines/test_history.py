@@ -9,7 +9,8 @@ import pytest
 from m3l import storage
 from m3l.config import Config, ConfigError, load
 from m3l.history import Known, Memory, Timeline, together
-from m3l.records import POSTS, History, Post, to_table
+from m3l.records import History, Post
+from m3l.schemas import POSTS, to_table
 from pipelines import history
 from pipelines.examples import recalled
 

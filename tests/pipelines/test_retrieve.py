@@ -8,9 +8,10 @@ import pytest
 
 from m3l import storage
 from m3l.config import ConfigError, load, override
-from m3l.records import KEYFRAMES, POSTS, KeyFrame, Media, MediaFrames, Post, to_table
+from m3l.records import KeyFrame, Media, MediaFrames, Post
 from m3l.retriever.clip import Retriever
 from m3l.retriever.ranking import contexts
+from m3l.schemas import KEYFRAMES, POSTS, to_table
 from m3l.store import open_store
 from pipelines import retrieve
 
