@@ -24,11 +24,11 @@ from m3l.retriever.ranking import best_first
 from m3l.retriever.training import Run, found_by, make_student, make_teacher, steps_of
 from m3l.schemas import to_table
 from m3l.store import open_store
-from pipelines.examples import key_frames, post_ids
-from pipelines.session import connect
-from pipelines.stage import Summary, claim, console, todo, write
+from pipelines.shared.examples import key_frames, post_ids
+from pipelines.shared.session import connect
+from pipelines.shared.stage import Summary, claim, console, todo, write
+from pipelines.shared.watch import watched
 from pipelines.train_retriever import Told, begin, samples, save, trained_on, trainer
-from pipelines.watch import watched
 
 FOUND = pa.schema([pa.field("key", pa.string(), nullable=False), ("seed", pa.int64()), ("found", pa.list_(JUDGED))])
 

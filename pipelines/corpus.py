@@ -10,8 +10,8 @@ from m3l import storage
 from m3l.config import Config, ConfigError, CorpusConfig
 from m3l.corpus import TRUTH, World
 from m3l.schemas import to_table
-from pipelines.session import connect
-from pipelines.stage import Summary, claim, todo, write
+from pipelines.shared.session import connect
+from pipelines.shared.stage import Summary, claim, todo, write
 
 BLOCK_POSTS = 32
 ROW = pa.schema(

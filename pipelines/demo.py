@@ -12,9 +12,9 @@ from rich.table import Table
 from m3l import storage
 from m3l.config import Config, override
 from pipelines import corpus, evaluate, frames, history, ingest, retrieve, serve, train, train_retriever, tune
-from pipelines.session import connect
-from pipelines.stage import console
-from pipelines.watch import Clock
+from pipelines.shared.session import connect
+from pipelines.shared.stage import console
+from pipelines.shared.watch import Clock
 
 
 def main(config: Config) -> None:

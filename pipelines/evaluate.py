@@ -20,13 +20,13 @@ from m3l.retriever.stored import Embeddings
 from m3l.schemas import to_table
 from m3l.simulate import Simulator
 from m3l.store import open_store
-from pipelines.baselines import tell_baselines
-from pipelines.examples import history_of, key_frames, load_examples, rows
-from pipelines.figures import figures
-from pipelines.gallery import evaluation
-from pipelines.heldout import NEEDED, heads_of, held_out, only_held_out, truth_of
-from pipelines.session import connect
-from pipelines.stage import SETTINGS, Summary, claim, console, todo, write
+from pipelines.evaluation.baselines import tell_baselines
+from pipelines.evaluation.figures import figures
+from pipelines.evaluation.gallery import evaluation
+from pipelines.evaluation.heldout import NEEDED, heads_of, held_out, only_held_out, truth_of
+from pipelines.shared.examples import history_of, key_frames, load_examples, rows
+from pipelines.shared.session import connect
+from pipelines.shared.stage import SETTINGS, Summary, claim, console, todo, write
 
 PACKAGES = ("ray", "torch", "transformers", "peft", "open_clip_torch", "katna", "av")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from m3l import bundle
 from m3l.config import Config, ConfigError
 from m3l.model.merge import export
-from pipelines.stage import console
+from pipelines.shared.stage import console
 
 
 def main(config: Config) -> None:

@@ -10,9 +10,9 @@ from m3l.media.keyframes import KeyFrameReader, failed
 from m3l.media.limits import decoder_bytes, reply_bytes
 from m3l.records import Media, MediaFrames
 from m3l.schemas import KEYFRAMES, to_table
-from pipelines.attempts import Attempts
-from pipelines.session import connect
-from pipelines.stage import Parts, Summary, claim, console, count, todo
+from pipelines.shared.attempts import Attempts
+from pipelines.shared.session import connect
+from pipelines.shared.stage import Parts, Summary, claim, console, count, todo
 
 BEGUN = "_begun"  # the folder of attempts, beside the parts
 WORKER_BYTES = 2**29  # of Ray's own process, before it reads anything

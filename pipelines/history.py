@@ -21,8 +21,8 @@ from m3l.ids import hashes
 from m3l.priors import read_priors
 from m3l.schemas import HISTORY, POSTS, TIMELINES, to_table
 from m3l.tables import Row
-from pipelines.session import connect
-from pipelines.stage import SETTINGS, Summary, claim, console, count
+from pipelines.shared.session import connect
+from pipelines.shared.stage import SETTINGS, Summary, claim, console, count
 
 BUCKET_POSTS = 4096
 MOST_PARTITIONS = 64  # that the shuffle keeps at once, on all machines

@@ -16,8 +16,8 @@ from m3l.ids import Seen
 from m3l.posts import Deduplicator, Rejected, TableError, check_columns, parse_row, read_table
 from m3l.records import Media, Post
 from m3l.schemas import MEDIA, POSTS, REJECTED, to_table
-from pipelines.session import connect
-from pipelines.stage import Summary, claim, console, progress
+from pipelines.shared.session import connect
+from pipelines.shared.stage import Summary, claim, console, progress
 
 CHUNK_ROWS = 2000
 IN_FLIGHT = 8  # chunks between the reader and the writer: the driver's memory is bounded by them

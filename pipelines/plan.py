@@ -4,7 +4,7 @@ from rich.table import Table
 
 from m3l.config import Config
 from m3l.plan import Plan, plan
-from pipelines.stage import console
+from pipelines.shared.stage import console
 
 GIB = 2**30
 

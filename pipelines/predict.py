@@ -18,10 +18,10 @@ from m3l.records import Post, Prediction
 from m3l.schemas import PREDICTIONS, to_table
 from m3l.simulate import Simulator
 from m3l.store import Store
-from pipelines.examples import recalled
 from pipelines.history import KNOWN, remember
-from pipelines.session import connect
-from pipelines.stage import Summary, claim, todo, write
+from pipelines.shared.examples import recalled
+from pipelines.shared.session import connect
+from pipelines.shared.stage import Summary, claim, todo, write
 
 CHUNK_ROWS = 2000
 BLOCK_POSTS = 16

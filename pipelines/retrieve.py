@@ -2,9 +2,9 @@
 
 from m3l import storage
 from m3l.config import Config, ConfigError
-from pipelines.embed import embed
-from pipelines.rank import rank
-from pipelines.stage import Summary
+from pipelines.retriever.embed import embed
+from pipelines.retriever.rank import rank
+from pipelines.shared.stage import Summary
 
 
 def main(config: Config) -> Summary:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from m3l.config import Config, ConfigError
-from pipelines.session import connect
-from pipelines.stage import console
+from pipelines.shared.session import connect
+from pipelines.shared.stage import console
 
 GRACE_S = 10.0  # beyond the service's own time-out, which answers with a problem
 

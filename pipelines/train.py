@@ -31,13 +31,13 @@ from m3l.model.build import build_model, build_processor
 from m3l.plan import plan
 from m3l.prompts import render
 from m3l.records import Example, Post
-from pipelines.examples import history_of, load_examples, masked_fields, post_ids, recalled, rows
-from pipelines.feed import InOrder, feed, needed
 from pipelines.history import ACCOUNTS
+from pipelines.learning.feed import InOrder, feed, needed
 from pipelines.plan import cache_line
-from pipelines.session import connect
-from pipelines.stage import claim, console
-from pipelines.watch import Judge, release, run_folder, verdict, watched
+from pipelines.shared.examples import history_of, load_examples, masked_fields, post_ids, recalled, rows
+from pipelines.shared.session import connect
+from pipelines.shared.stage import claim, console
+from pipelines.shared.watch import Judge, release, run_folder, verdict, watched
 
 SAMPLED_TEXTS = 20_000  # posts that the tiny tokenizers and the word frequencies are learned from
 SAMPLED_HISTORIES = 1_000  # how a history is told, for the tokenizers
@@ -227,7 +227,7 @@ def _save(
 ) -> None:  # fmt: skip
     # They know the retriever, too: seconds that no rank needs to wait for at its start.
     from m3l import bundle
-    from pipelines.calibrate import calibrated
+    from pipelines.learning.calibrate import calibrated
 
     model = learner.model
     if weights is not None:  # of a model that is sharded itself

@@ -25,10 +25,10 @@ from m3l.retriever.pixels import Preprocess
 from m3l.retriever.samples import Sample, Shelf, make_sample
 from m3l.retriever.training import Run, steps_of, train
 from m3l.store import open_store
-from pipelines.examples import post_ids
-from pipelines.session import connect
-from pipelines.stage import claim, console
-from pipelines.watch import run_folder, watched
+from pipelines.shared.examples import post_ids
+from pipelines.shared.session import connect
+from pipelines.shared.stage import claim, console
+from pipelines.shared.watch import run_folder, watched
 
 SAMPLES = pa.schema(
     [

@@ -15,12 +15,12 @@ from m3l.config import Config, ConfigError, override
 from m3l.report.sweep import build_page
 from m3l.sweep import OBJECTIVE, Point
 from pipelines import retrieve, train_retriever
-from pipelines.feed import needed
-from pipelines.kept import records
-from pipelines.search import Halving, Optuna, name_of
-from pipelines.session import connect
-from pipelines.stage import claim, console
-from pipelines.trial import Trial, retrieved, settings
+from pipelines.learning.feed import needed
+from pipelines.shared.session import connect
+from pipelines.shared.stage import claim, console
+from pipelines.tuning.kept import records
+from pipelines.tuning.search import Halving, Optuna, name_of
+from pipelines.tuning.trial import Trial, retrieved, settings
 
 DRIVER_CPUS = 0.1  # a trial's driver only waits for its workers
 

@@ -44,7 +44,7 @@ def local_ray() -> Iterator[None]:
     import ray
 
     from m3l.config import RayConfig
-    from pipelines.session import connect
+    from pipelines.shared.session import connect
 
     connect(RayConfig())
     yield

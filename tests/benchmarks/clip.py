@@ -27,7 +27,7 @@ from m3l.records import KeyFrame, MediaFrames, media_id
 from m3l.retriever.clip import Retriever
 from m3l.retriever.stored import key
 from m3l.schemas import KEYFRAMES, to_table
-from pipelines.embed import Embed
+from pipelines.retriever.embed import Embed
 
 GOAL = 0.9
 EACH = 16  # frames of a media file

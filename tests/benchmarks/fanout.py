@@ -20,7 +20,7 @@ from m3l.media.keyframes import KeyFrameReader
 from m3l.records import Media
 from m3l.schemas import KEYFRAMES, to_table
 from pipelines import frames
-from pipelines.session import connect
+from pipelines.shared.session import connect
 
 from .listing import steady_rate, videos
 

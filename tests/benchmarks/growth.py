@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines import frames
-from pipelines.session import connect
+from pipelines.shared.session import connect
 
 from .listing import steady_rate, videos
 

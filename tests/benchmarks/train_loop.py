@@ -23,8 +23,8 @@ from m3l.learning.curve import Curve
 from m3l.learning.order import Order
 from m3l.learning.training import Learner
 from pipelines import train
-from pipelines.examples import history_of, load_examples, masked_fields, post_ids, rows
-from pipelines.session import connect
+from pipelines.shared.examples import history_of, load_examples, masked_fields, post_ids, rows
+from pipelines.shared.session import connect
 
 GOAL = 1.05
 COUNTED_FROM = 10  # steps; those before it warm caches up

@@ -12,7 +12,7 @@ from m3l.history import Known, Memory, Timeline, together
 from m3l.records import History, Post
 from m3l.schemas import POSTS, to_table
 from pipelines import history
-from pipelines.examples import recalled
+from pipelines.shared.examples import recalled
 
 START = datetime(2021, 1, 1, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from m3l import storage
-from m3l.config import override
+from m3l.config import Config, override
 from m3l.learning import checkpoint
 from pipelines import train
 
@@ -29,6 +29,15 @@ class Steps(Control):
     def gone(self, step: int) -> bool:
         """Whether the processes of those ranks have ended."""
         return not any(map(psutil.pid_exists, self.ranks(step).values()))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Config:
+    """A run that nothing cuts off. Asked for late: where memory is short, one Ray after the other."""
+    request.getfixturevalue("local_ray")
+    config = small(tmp_path_factory.mktemp("whole"), **SETTINGS)
+    train.main(config)
+    return config
 
 
 def files(folder: Path) -> set[str]:
@@ -69,16 +78,16 @@ def test_train_survives_kills_of_worker_controller_and_driver(
         step - after <= lost for (step, after), lost in zip(back, (INTERVAL, INTERVAL, 2 * INTERVAL), strict=True)
     )
 
-    request.getfixturevalue("local_ray")  # not before: where memory is short, one Ray after the other
-    whole = small(tmp_path / "whole", **SETTINGS)
-    train.main(whole)
+    whole = request.getfixturevalue("whole")
     for name in ("model.safetensors", "curve.json", "metrics.json"):
         here, there = (f"{made.paths.of('bundle')}/{name}" for made in (config, whole))
         assert storage.digest(here) == storage.digest(there), name
-    assert files(tmp_path / "run") == files(tmp_path / "whole")
+    assert files(Path(config.paths.run)) == files(Path(whole.paths.run))
 
 
-def test_train_goes_on_with_one_worker_where_two_do_not_fit_any_more(tmp_path: Path) -> None:
+def test_train_goes_on_with_one_worker_where_two_do_not_fit_any_more(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     settings = SETTINGS | {"train.min_workers": 1, "ray.model_cpus": 3, "ray.num_cpus": 8}  # two to read the rows
     config, control, held = small(tmp_path / "run", **settings), Steps(tmp_path), 2 * INTERVAL + 1
     program_of_steps = tmp_path, "tests.pipelines.held_steps", str(tmp_path)
@@ -96,6 +105,9 @@ def test_train_goes_on_with_one_worker_where_two_do_not_fit_any_more(tmp_path: P
     first, steps = after[0][0], storage.read_json(f"{config.paths.of('bundle')}/metrics.json")["steps"]
     assert held - first <= 2 * INTERVAL  # the checkpoint that was being written may be lost, too
     assert after == [(step, 0) for step in range(first, steps)]
+    told, expected = (storage.read_json(f"{made.paths.of('bundle')}/curve.json")
+                      for made in (config, request.getfixturevalue("whole")))  # fmt: skip
+    assert [pytest.approx(point, rel=1e-3) for point in expected] == told
 
 
 def harm(state: Path, chance: Random) -> None:

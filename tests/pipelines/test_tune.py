@@ -12,7 +12,7 @@ import ray
 from m3l import storage, sweep
 from m3l.config import Config, ConfigError, load, override
 from pipelines import tune
-from pipelines.kept import records
+from pipelines.tuning.kept import records
 
 from .programs import PATIENCE_S, kill, running, wait_for
 from .small import small

@@ -10,7 +10,7 @@ import ray
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 from m3l.learning.curve import Curve
-from pipelines.stage import progress
+from pipelines.shared.stage import progress
 
 TICK_S, JUDGED_TICK_S = 1.0, 0.1  # between two looks at a run; at one that waits for what is said of it
 Judge = Callable[[int, dict[str, float]], bool]

@@ -14,7 +14,7 @@ from ray.tune.search import Searcher
 from m3l import sweep
 from m3l.config import Config
 from m3l.sweep import OBJECTIVE, Point
-from pipelines.kept import remember
+from pipelines.tuning.kept import remember
 
 SPARED = 3  # of so many trials, ASHA lets the best one go on
 

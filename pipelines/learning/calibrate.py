@@ -9,7 +9,7 @@ from m3l.conformal import Intervals
 from m3l.evaluation.calibrate import calibrate
 from m3l.records import Example
 from m3l.simulate import Simulator
-from pipelines.examples import history_of, load_examples, post_ids, rows
+from pipelines.shared.examples import history_of, load_examples, post_ids, rows
 
 MOST = 2000  # posts: more would make the intervals little better
 AT_ONCE = 32

@@ -10,8 +10,8 @@ from m3l.records import Effect
 from m3l.report import Evaluation
 from m3l.report.evaluation import Frame, Shown, Span, Trial
 from m3l.store import open_store
-from pipelines.examples import example, history_of, load_examples
-from pipelines.heldout import truth_of
+from pipelines.evaluation.heldout import truth_of
+from pipelines.shared.examples import example, history_of, load_examples
 
 
 def evaluation(

@@ -12,7 +12,7 @@ from ray.train import DataConfig
 from m3l.config import Config, TaskConfig
 from m3l.learning.order import Order
 from m3l.records import Example
-from pipelines.examples import load_examples, rows
+from pipelines.shared.examples import load_examples, rows
 
 READER_CPUS = 0.5  # what reads the rows of a run
 

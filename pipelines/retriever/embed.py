@@ -18,8 +18,8 @@ from m3l.retriever.clip import Retriever
 from m3l.retriever.stored import Kind, key, packed
 from m3l.schemas import EMBEDDINGS, to_table
 from m3l.store import open_store
-from pipelines.session import connect
-from pipelines.stage import Summary, claim, todo, write
+from pipelines.shared.session import connect
+from pipelines.shared.stage import Summary, claim, todo, write
 
 
 def embed(config: Config, weights: str) -> Summary:

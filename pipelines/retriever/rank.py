@@ -13,8 +13,8 @@ from m3l.retriever.ranking import post_contexts
 from m3l.retriever.stored import Embeddings
 from m3l.schemas import CONTEXT, to_table
 from m3l.store import Store
-from pipelines.session import connect
-from pipelines.stage import Summary, claim, todo, write
+from pipelines.shared.session import connect
+from pipelines.shared.stage import Summary, claim, todo, write
 
 
 def rank(config: Config, weights: str) -> Summary:

@@ -11,7 +11,7 @@ from m3l.history import COMPANY, together
 from m3l.records import Context, Example, History, MediaFrames, Post
 from m3l.schemas import CONTEXT, HISTORY, POSTS, to_table
 from m3l.store import open_store
-from pipelines.stage import SETTINGS
+from pipelines.shared.stage import SETTINGS
 
 _CONTEXTS = pa.list_(pa.struct(list(CONTEXT)))
 EXAMPLES = pa.schema([*POSTS, HISTORY.field("history"), pa.field("contexts", _CONTEXTS)])

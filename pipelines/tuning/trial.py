@@ -10,9 +10,9 @@ from ray.tune import Trainable
 
 from m3l.config import Config, override, parse
 from m3l.sweep import OBJECTIVE, Point, name, retriever
-from pipelines import kept
+from pipelines.shared.watch import Judge
 from pipelines.train import fit
-from pipelines.watch import Judge
+from pipelines.tuning import kept
 
 
 def retrieved(config: Config, point: Point, seed: int) -> dict[str, str]:

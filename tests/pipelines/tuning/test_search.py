@@ -8,8 +8,8 @@ from ray.tune.schedulers import TrialScheduler
 
 from m3l import sweep
 from m3l.config import Config, load
-from pipelines import kept
-from pipelines.search import Halving, Optuna
+from pipelines.tuning import kept
+from pipelines.tuning.search import Halving, Optuna
 
 SPACE = "tune.space={train.cut: [10.0, 20.0, 30.0, 40.0, 50.0]}"
 

@@ -12,8 +12,8 @@ from m3l.evaluation.measured import NUMBERS
 from m3l.evaluation.resample import Column
 from m3l.evaluation.summarise import agreement, coverage, summarise
 from m3l.ids import hashes
-from pipelines import baselines
-from pipelines.heldout import truth_of
+from pipelines.evaluation import baselines
+from pipelines.evaluation.heldout import truth_of
 
 HEADLINE = "test_random"  # the split whose likes stand at the top; every split stands under "splits"
 POINTS = 2000  # (true likes, told likes, split) for the report's scatter

@@ -1,0 +1,1 @@
+"""What `train` gives its ranks, and the ranges at its end."""

@@ -1,0 +1,1 @@
+"""What every verb is run by: Ray, a stage of rows, a run that is watched, posts by key."""
