@@ -48,7 +48,9 @@ def figures(trials: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
     varied = [field for field in _fields(trials) if len({json.dumps(t.params[field]) for t in whole}) > 1]
     made = {}
     if varied:
-        made["Each line is a trial"] = pictures.plot_parallel_coordinate(study, varied, target_name=OBJECTIVE)
+        lines = pictures.plot_parallel_coordinate(study, varied, target_name=OBJECTIVE)
+        lines.update_layout(plot_bgcolor="#d8d8d2")  # on which the worst trial's line, nearly white, can be seen
+        made["Each line is a trial"] = lines.update_traces(opacity=1, selector={"mode": "lines"})
         made["What decides"] = pictures.plot_param_importances(study, params=varied, target_name=OBJECTIVE)
     if whole:
         made["Objective, trial by trial"] = pictures.plot_optimization_history(study, target_name=OBJECTIVE)

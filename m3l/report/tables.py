@@ -90,8 +90,10 @@ def _coverage_table(coverage: dict[str, Any]) -> Table:
 
 
 def _retrieval(scores: dict[str, Any] | None) -> dict[str, Any]:
-    """The scores without the model's mrr where the others' stand beside it."""
+    """The scores without the model's mrr where the others' stand beside it; none where no frames were retrieved."""
     known = dict(scores or {})
+    if known.get("posts") == 0:
+        return {}
     if "reciprocal_rank" in known:
         known.pop("mrr", None)
     return known
