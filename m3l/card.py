@@ -24,7 +24,7 @@ NEW_ACCOUNTS = {
     "hide": "An account without posts in the training set is answered without its name, from the media and the rest.",
     "name": "Likes of accounts without posts in the training set are less sure: their intervals are wider.",
 }
-COLD_ROWS = {"cold": "accounts that it does not", "hidden": "known accounts whose names were hidden"}
+COLD_ROWS = {"cold": "accounts that it does not", "hidden": "known accounts whose names were hidden, each as one"}
 
 
 def card(config: Config, facts: dict[str, Any]) -> str:

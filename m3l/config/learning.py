@@ -81,6 +81,7 @@ class TrainConfig(Section):
     strategy: Literal["ddp", "fsdp"] = "ddp"  # fsdp: parameters and optimiser are spread over the workers, too
     warmup_epochs: int = Field(0, ge=0)  # naming the caption's words before Algorithm 1, for models from nothing
     warmup_frames: int = Field(3, ge=1)
+    warmup_tasks: bool = True  # telling both tasks, too; a language model that can read already needs no such warm-up
     warmup_mse_weight: float = Field(0.2, ge=0)  # at 1 the likes, which are easier, keep the towers from the subjects
     epochs: int = Field(3, ge=1)
     frames: int = Field(10, ge=1)  # of each post, drawn anew for every step

@@ -56,15 +56,16 @@ class Reader:
         self.look = look
 
     def words(self, rows: Sequence[Row], first: int) -> Reading:
-        """The warm-up: the caption's words from the visual tokens alone, and every task from the same frames."""
+        """The warm-up: the caption's words from the visual tokens alone, and the tasks from the same frames."""
         caption = next(task for task in self.tasks if task.head == "caption")
         reader = next((task for task in self.tasks if task.head == "likes"), caption)
         draws = self._draws(first, len(rows))
         examples = self._thin([row[reader.name] for row in rows], self.config.warmup_frames, draws)
-        batches = [self._told(self._forgetful(examples, task, draws), task, first) for task in self.tasks]
+        tasks = self.tasks if self.config.warmup_tasks else ()
+        batches = [self._told(self._forgetful(examples, task, draws), task, first) for task in tasks]
         blank = not _any_frames(examples)
         words = torch.zeros(0, 1, dtype=torch.long) if blank else self.collator.words_of(examples, caption)
-        names, counts = [loss_name(task) for task in self.tasks], [_count(batch) for batch in batches]
+        names, counts = [loss_name(task) for task in tasks], [_count(batch) for batch in batches]
         views = [self._media(examples, draws, *self.tasks)]
         return Reading(["words", *names], [len(words), *counts], views, [blank], words, batches)
 

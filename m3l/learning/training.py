@@ -53,12 +53,12 @@ class StepLoss(nn.Module):
                 for batch, visual, unseen in zip(batches, seen, blank, strict=True)
             ]
         losses = [loss for out in told if (loss := out.loss) is not None]
-        for visual, unseen in zip(seen, blank, strict=True):
-            if unseen:
-                losses[0] = losses[0] + 0.0 * visual.sum()
         if words is not None:
             named = self.model.name_words(seen[0], words, self.word_weights) if len(words) else 0.0 * seen[0].sum()
             losses.insert(0, named)
+        for visual, unseen in zip(seen, blank, strict=True):
+            if unseen:
+                losses[0] = losses[0] + 0.0 * visual.sum()
         return losses
 
 

@@ -167,7 +167,7 @@ class M3L(InstructBlipForConditionalGeneration):
         packs = (
             self.config.use_decoder_only_language_model and self.language_model.config._attn_implementation == "sdpa"
         )
-        if len(batches) == 1 or not packs:  # other kernels take no mask of their own for each token
+        if len(batches) < 2 or not packs:  # other kernels take no mask of their own for each token
             return [self(**batch, visual=visual) for batch in batches]
         packed = pack([(batch["input_ids"], batch["attention_mask"]) for batch in batches])
         embeds = self._embed(packed.input_ids, visual, {})

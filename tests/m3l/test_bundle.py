@@ -132,7 +132,7 @@ def test_the_card_tells_what_the_bundle_is(folder: Path) -> None:
         "of 1 accounts",
         "- `content`: masks `caption`",
         "| 30 | 0.5 | 0.8 | 0.967 |",
-        "| known accounts whose names were hidden | 0 | - | - | - |",
+        "| known accounts whose names were hidden, each as one | 0 | - | - | - |",
         "cannot do",
     ):
         assert part in told

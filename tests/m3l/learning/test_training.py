@@ -96,6 +96,10 @@ def test_the_warm_up_names_words_and_ends(processor: Any) -> None:
     assert [list(told) == ["words", "nll", "mse"] for told in losses] == [True] * 6 + [False] * 2
     assert losses[5]["words"] < losses[0]["words"]
     assert losses[5]["mse"] < losses[0]["mse"]
+    seeing = learner(processor, warmup=6, lr=1e-2, warmup_tasks=False)
+    alone = [seeing.step([POSTS]) for _ in range(6)]
+    assert [list(told) for told in alone] == [["words"]] * 6 and alone[5]["words"] < alone[0]["words"]
+    assert learner(processor, warmup=1, warmup_tasks=False).step([[row(example(0, frames=0))]]) == {}
     blind = learner(processor, warmup=1).step([[row(example(0, frames=0))]])
     assert list(blind) == ["nll", "mse"] and np.isfinite(list(blind.values())).all()
 
