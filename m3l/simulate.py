@@ -142,6 +142,7 @@ class Simulator:
             visual=self.see(examples, task) if visual is None else visual,
             max_new_tokens=settings.max_new_tokens,
             num_beams=settings.num_beams,
+            no_repeat_ngram_size=settings.no_repeat_ngram,
             do_sample=False,
             pad_token_id=self.tokenizer.pad_token_id,
             eos_token_id=self.tokenizer.eos_token_id,

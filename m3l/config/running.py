@@ -13,6 +13,7 @@ class EvaluateConfig(Section):
     bootstrap: int = Field(500, ge=0)
     num_beams: int = Field(1, ge=1)
     max_new_tokens: int = Field(48, ge=1)
+    no_repeat_ngram: int = Field(0, ge=0)  # tokens in a row that a caption holds once; 0: as often as it likes
     why: int = Field(64, ge=0)  # posts that are asked again without each of their parts
     gallery: int = Field(12, ge=0)  # of these, posts shown as pictures in the report
 
@@ -60,6 +61,7 @@ class RayConfig(Section):
 
     address: str | None = None  # None: a cluster that is there already, else a local one
     num_cpus: int | None = 4  # logical CPUs of a local Ray; below 4 its own actors starve the work
+    no_progress_s: float = Field(300, gt=0)  # a stage that yields nothing for so long is stuck, and says so
     block_rows: int = Field(64, ge=1)  # rows in one block: the unit of retry and of resuming
     block_media: int = Field(16, ge=1)  # the same of media files to be decoded: about a second of work or more
     frames_cpus: float = 1.0

@@ -14,13 +14,12 @@ from ray.data import DataContext
 from m3l.config import RayConfig
 
 STARTS = 3  # of a Ray on this machine, which gives a start 30 s whatever else the machine does
-NO_PROGRESS_S = 300  # a stage that yields nothing for so long is stuck, and says so
 
 
 def connect(config: RayConfig) -> None:
     """Connect this process to Ray once; a job or `config.address` names the cluster, else one is started here."""
     context = DataContext.get_current()
-    context.execution_no_progress_timeout_s = NO_PROGRESS_S
+    context.execution_no_progress_timeout_s = config.no_progress_s
     # The second Parquet reader ignores the blocks asked for and starts 32 actors a read.
     context.use_datasource_v2 = False
     context.enable_progress_bars = False  # `stage.py` shows one bar that counts rows

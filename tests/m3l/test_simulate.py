@@ -9,7 +9,7 @@ import torch
 
 from m3l.batch import LikesScale
 from m3l.bundle import Bundle
-from m3l.config import override
+from m3l.config import EvaluateConfig, override
 from m3l.conformal import Intervals, widths
 from m3l.evaluation.calibrate import calibrate
 from m3l.records import Example
@@ -31,6 +31,20 @@ def test_a_new_accounts_name_is_hidden_where_the_bundle_says_so(model: Any, proc
     assert hidden.likes([new]) == hidden.likes([nobody]) == named.likes([nobody]) != named.likes([new])
     assert hidden.captions([new]) == hidden.captions([nobody])
     assert hidden.likes([known]) == named.likes([known])
+
+
+@pytest.mark.parametrize(("longest", "repeats"), [(0, True), (1, False)])
+def test_a_caption_repeats_itself_only_where_it_may(
+    model: Any, processor: Any, longest: int, repeats: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[list[int]] = []
+    generate = model.generate
+    monkeypatch.setattr(model, "generate", lambda **given: made.extend((out := generate(**given)).tolist()) or out)
+    settings = EvaluateConfig(max_new_tokens=16, no_repeat_ngram=longest)
+    simulator(model, processor).captions([example(n, frames=n) for n in range(3)], settings)
+    ends = {processor.tokenizer.pad_token_id, processor.tokenizer.eos_token_id}
+    told = [[token for token in row if token not in ends] for row in made]  # by a model that was never trained
+    assert any(len(set(row)) < len(row) for row in told) == repeats
 
 
 def test_intervals_are_nested_and_wider_for_cold_accounts(model: Any, processor: Any) -> None:
