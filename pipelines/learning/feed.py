@@ -48,8 +48,8 @@ class InOrder(DataConfig):
         self, datasets: dict[str, Dataset], world_size: int, *_: Any, **__: Any
     ) -> list[dict[str, DataIterator]]:
         ids = ray.put(self.ids)
-        if self.kept:
-            shards = [self._dataset(ids, None, 0, 1).iterator()] * world_size
+        if self.kept:  # read once, here: a reader in each rank would ask the cluster for its share, and may get none
+            shards = [self._dataset(ids, None, 0, 1).materialize().iterator()] * world_size
         else:  # read by an actor beside each rank, which has its own work
             from m3l.learning.checkpoint import newest  # imports torch, which nothing else here needs
 
