@@ -15,7 +15,7 @@ from m3l.records import Record
 LEVELS = (50, 80, 95)  # percent of posts whose likes shall lie inside
 ENOUGH = 19  # rows from which on an interval of 95% can be told
 
-TINY = 1e-9  # for sums that rounding has left just below a level
+ROUNDING = 1e-9  # for sums that rounding has left just below a level
 
 Residuals = Float[np.ndarray, " row"]
 
@@ -46,7 +46,7 @@ def widths(residuals: Residuals, weights: Residuals | None = None) -> Widths:
     off = np.abs(residuals)
     order, weights = np.argsort(off), np.ones(len(off)) if weights is None else weights
     reached = np.cumsum(weights[order]) / (weights.sum() + 1)
-    ranks = {level: int(np.searchsorted(reached, level / 100 - TINY)) for level in LEVELS}
+    ranks = {level: int(np.searchsorted(reached, level / 100 - ROUNDING)) for level in LEVELS}
     half = {level: float(off[order[rank]]) if rank < len(off) else None for level, rank in ranks.items()}
     return Widths(rows=round(float(weights.sum())), half=half)
 

@@ -11,7 +11,7 @@ RECENT = 2**15  # ids that wait to be sorted among the others
 
 def hashes(ids: Iterable[str]) -> Int64[np.ndarray, " ids"]:
     """64 bits of each id's BLAKE2; of a million ids, two are the same once in 37 million times."""
-    return np.fromiter(map(_hash, ids), np.int64)
+    return np.fromiter(map(hash_of, ids), np.int64)
 
 
 class Seen:
@@ -23,7 +23,7 @@ class Seen:
 
     def add(self, id: str) -> bool:
         """Whether the id is new."""
-        value = _hash(id)
+        value = hash_of(id)
         at = int(np.searchsorted(self._sorted, value))
         if value in self._recent or (at < len(self._sorted) and self._sorted[at] == value):
             return False
@@ -34,5 +34,6 @@ class Seen:
         return True
 
 
-def _hash(text: str) -> int:
+def hash_of(text: str) -> int:
+    """64 bits of a text's BLAKE2 as a signed integer: the same in every process."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)

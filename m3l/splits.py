@@ -1,10 +1,10 @@
 """Which posts train, and which are held out: the same in every run and in every order of the rows."""
 
-import hashlib
 from datetime import datetime
 
 from m3l.config import IngestConfig
 from m3l.config.data import utc
+from m3l.ids import hash_of
 from m3l.records import Split
 
 VALIDATING = 1 / 3  # of the accounts that are held out: how sure answers for new accounts are shows on accounts alone
@@ -25,4 +25,5 @@ def draw_split(post_id: str, username: str, posted_at: datetime | None, config: 
 
 
 def _lot(text: str) -> float:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") / 2**64
+    """A number in [0, 1) of the text alone."""
+    return hash_of(text) % 2**64 / 2**64

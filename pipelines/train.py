@@ -112,7 +112,7 @@ def fit(
             "folder": folder, "checkpoints": checkpoints, "judged": judge is not None}  # fmt: skip
     feeds = InOrder(posts, context, ids, order, steps, checkpoints, kept, config.ray.block_rows, past)
 
-    say_if_it_waits(config)
+    say_if_it_waits(config, kept)
 
     def run(log: Any) -> None:
         for left in reversed(range(RESTARTS + 1)):
@@ -132,13 +132,13 @@ def fit(
     return result
 
 
-def say_if_it_waits(config: Config) -> None:
+def say_if_it_waits(config: Config, kept: bool) -> None:
     """Ray Train waits without a word for what a cluster does not have; an autoscaler may still bring it."""
     workers, there = config.train.min_workers or config.train.workers, ray.cluster_resources()
-    for kind, need in needed(config, workers).items():
+    for kind, need in needed(config, workers, kept).items():
         if need > there.get(kind, 0):
             console.print(
-                f"[yellow]train: {workers} workers and their reader need {need:g} {kind}s, the cluster has "
+                f"[yellow]train: {workers} workers and what reads their rows need {need:g} {kind}s, the cluster has "
                 f"{there.get(kind, 0):g}: training waits for more. Fewer: train.workers, ray.model_{kind.lower()}s[/]"
             )
 

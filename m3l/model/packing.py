@@ -21,7 +21,7 @@ class Packed:
     input_ids: Int[Tensor, "post token"]
     attention_mask: Bool[Tensor, "post 1 token token"]  # which tokens each one may read
     position_ids: Int[Tensor, "post token"]
-    places: list[Int[Tensor, "post _"]]  # of each prompt's tokens, padding included
+    places: list[Int[Tensor, "post _"]]  # of each prompt's tokens; 0 for its padding
 
 
 def pack(prompts: Sequence[tuple[Int[Tensor, "post _"], Int[Tensor, "post _"]]]) -> Packed:

@@ -17,10 +17,13 @@ from pipelines.shared.examples import load_examples, rows
 READER_CPUS = 0.5  # what reads the rows of a run
 
 
-def needed(config: Config, workers: int) -> dict[str, float]:
-    """What a run with so many workers takes of a cluster, those who read its rows included."""
+def needed(config: Config, workers: int, kept: bool = True) -> dict[str, float]:
+    """CPUs and GPUs that a run with so many workers takes, with what reads its rows.
+
+    Rows that are streamed have a reader for each worker, among whom Ray Data shares what is left in whole CPUs.
+    """
     ranks = {"CPU": workers * config.ray.model_cpus, "GPU": workers * config.ray.model_gpus}
-    return ranks | {"CPU": ranks["CPU"] + READER_CPUS}
+    return ranks | {"CPU": ranks["CPU"] + (READER_CPUS if kept else workers)}
 
 
 class InOrder(DataConfig):
