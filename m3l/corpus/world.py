@@ -17,9 +17,7 @@ from m3l.corpus.storyboard import Clip
 from m3l.records import MediaKind, Split, media_id
 
 START, CUT, END = datetime(2018, 1, 1), datetime(2020, 11, 1), datetime(2021, 1, 1)
-UNSEEN_SHARE = 0.05  # of all posts
 VALIDATION_STRANGERS = 0.4  # of the unseen accounts: they tell how unsure likes of cold accounts are
-VALIDATION_SHARE, TEST_SHARE = 4 / 94, 10 / 94  # of seen accounts' posts before the cut; the rest is for training
 KIND_SHARES: dict[MediaKind, float] = {"image": 0.5, "gif": 0.15, "video": 0.35}
 TWO_SHARES: dict[MediaKind, float] = {"image": 0.25, "gif": 0.0, "video": 0.8}  # of posts that show two subjects
 FAVOURITE_SHARE = 0.5
@@ -151,16 +149,17 @@ class World:
         seen, unseen = self.accounts[: self.config.accounts], self.accounts[self.config.accounts :]
         when = START + timedelta(seconds=int(rng.integers((END - START) // timedelta(seconds=1))))
         chance, lot, place = rng.random(3).tolist()
-        if unseen and chance < UNSEEN_SHARE:
+        if unseen and chance < self.config.unseen_share:
             stranger = int(place * len(unseen))
             validates = stranger < int(VALIDATION_STRANGERS * len(unseen))
             return unseen[stranger], when, "validation" if validates else "test_accounts"
         account = seen[int(place * len(seen))]
         if when >= CUT:
             return account, when, "test_time"
-        if lot < TEST_SHARE:
+        if lot < self.config.test_share:
             return account, when, "test_random"
-        return account, when, "validation" if lot < TEST_SHARE + VALIDATION_SHARE else "train"
+        validates = lot < self.config.test_share + self.config.validation_share
+        return account, when, "validation" if validates else "train"
 
     def _subjects(self, rng: np.random.Generator, account: Account, count: int) -> tuple[str, ...]:
         """Different subjects, each one of the account's favourites with probability `FAVOURITE_SHARE`."""

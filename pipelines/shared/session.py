@@ -4,10 +4,6 @@ import logging
 import os
 from typing import Any
 
-# Its core logs an error for each actor pool whose constructor takes arguments, and goes on.
-os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-
 import ray
 from ray.data import DataContext
 

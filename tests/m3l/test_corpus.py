@@ -225,6 +225,18 @@ def test_splits_follow_the_account_and_the_date(world: World, stories: list[Stor
             assert (story.posted_at >= datetime(2020, 11, 1)) == (story.split == "test_time")
 
 
+def test_splits_have_the_shares_asked_for() -> None:
+    asked = CorpusConfig(posts=2000, unseen_accounts=2000, unseen_share=0.5, validation_share=0.3, test_share=0.2)
+    world = World.build(asked, seed=0)
+    stories = [world.story(index) for index in range(asked.posts)]
+    unseen = set(world.accounts[asked.accounts :])
+    before = [story for story in stories if story.account not in unseen and story.split != "test_time"]
+    shares = Counter(story.split for story in before)
+    assert sum(story.account in unseen for story in stories) == pytest.approx(1000, abs=80)
+    assert shares["validation"] / len(before) == pytest.approx(0.3, abs=0.05)
+    assert shares["test_random"] / len(before) == pytest.approx(0.2, abs=0.05)
+
+
 def test_truth_fits_its_schema(world: World, tmp_path: Path) -> None:
     rows = [world.make(index, tmp_path).truth for index in range(8)]
     assert pa.Table.from_pylist(rows, schema=TRUTH).to_pylist() == rows
@@ -233,7 +245,7 @@ def test_truth_fits_its_schema(world: World, tmp_path: Path) -> None:
 def test_what_cannot_be_made_is_an_error(world: World, tmp_path: Path) -> None:
     with pytest.raises(IndexError, match="post 3000 of 3000"):
         world.make(3000, tmp_path)
-    with pytest.raises(ValueError, match=r"corpus\.accounts: at most 480"):
-        World.build(CorpusConfig(accounts=480, unseen_accounts=1), seed=0)
-    names = [account.username for account in World.build(CorpusConfig(accounts=440), seed=0).accounts]
-    assert len(set(names)) == 480
+    with pytest.raises(ValueError, match=r"corpus\.accounts: at most 4800"):
+        World.build(CorpusConfig(accounts=4800, unseen_accounts=1), seed=0)
+    names = [account.username for account in World.build(CorpusConfig(accounts=4760), seed=0).accounts]
+    assert len(set(names)) == 4800
