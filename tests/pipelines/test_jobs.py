@@ -5,6 +5,7 @@ Media, table, parts, weights, report, predictions: nothing but the synthetic cor
 
 import contextlib
 import json
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,8 +27,10 @@ SMALLEST = ["tune.trials=1", "tune.posts=8", "evaluate.bootstrap=2"]
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with head_node(tmp_path_factory.mktemp("ray")) as running:
+def cluster() -> Iterator[Cluster]:
+    # Below /tmp itself: Ray adds 66 characters for its sockets, whose names may have 107.
+    home = tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True)
+    with home as folder, head_node(Path(folder)) as running:
         yield running
 
 
