@@ -50,6 +50,12 @@ class CorpusConfig(Section):
     noise: float = Field(0.35, ge=0)  # standard deviation of log(1 + likes)
     broken_share: float = Field(0.03, ge=0, le=1)
 
+    @model_validator(mode="after")
+    def _some_posts_train(self) -> "CorpusConfig":
+        if self.validation_share + self.test_share >= 1:
+            raise ValueError("test_share: with validation_share it leaves no post to train on")
+        return self
+
 
 class IngestConfig(Section):
     """How the challenge's table becomes posts."""

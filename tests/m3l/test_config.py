@@ -76,6 +76,7 @@ def test_what_is_no_configuration_is_one_line(tmp_path) -> None:
         load("tinny")
     with pytest.raises(ConfigError, match="no configuration file"):
         load(str(tmp_path / "absent.yaml"))
+    assert "leaves no post to train on" in refusal("corpus: {validation_share: 0.5, test_share: 0.5}")
     (tmp_path / "mine.yaml").write_text("name: mine\n")
     assert load(str(tmp_path / "mine.yaml"), ["seed=4"]).seed == 4
 
