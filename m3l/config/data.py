@@ -44,7 +44,7 @@ class CorpusConfig(Section):
     unseen_accounts: int = Field(40, ge=0)  # many with few posts each: what holds for new accounts shows on many alone
     unseen_share: float = Field(0.05, ge=0, le=1)  # of all posts, theirs
     validation_share: float = Field(4 / 94, ge=0, lt=1)  # of the other accounts' posts before the last two months
-    test_share: float = Field(10 / 94, ge=0, lt=1)
+    test_share: float = Field(10 / 94, ge=0, lt=1)  # of the same; the rest of them trains
     subjects: int = Field(12, ge=2, le=24)
     scenes: int = Field(6, ge=1, le=8)
     noise: float = Field(0.35, ge=0)  # standard deviation of log(1 + likes)
