@@ -40,7 +40,7 @@ class Prior(Record):
 
 
 class History(Record):
-    """What was known of an account before a moment, in log1p(likes): of its earlier posts alone (m3l/history.py)."""
+    """Statistics of an account's earlier posts at a moment, in log1p(likes)."""
 
     posts: int = 0
     mean: float | None = None

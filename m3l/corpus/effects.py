@@ -1,4 +1,4 @@
-"""What leaving a part out takes from the likes by the corpus's formula: what m3l/evaluation/why.py is held to."""
+"""The true effect of each field on the likes, by the corpus's own formula: the reference for attributions."""
 
 from typing import Any
 

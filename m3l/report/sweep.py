@@ -13,7 +13,7 @@ WORTH_A_LOG = 30.0  # times the smallest value that the largest is
 
 
 def build_page(trials: Sequence[dict[str, Any]], own: Point, folder: str) -> str:
-    """Write `folder`/index.html (local or `s3://`) of trials as `m3l.sweep.told` tells them, the best first."""
+    """Write `folder`/index.html (local or `s3://`) of summarised trials, the best first."""
     path = f"{folder}/index.html"
     write_text(path, render(trials, own))
     return path
