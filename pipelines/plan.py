@@ -3,10 +3,8 @@
 from rich.table import Table
 
 from m3l.config import Config
-from m3l.plan import Plan, plan
+from m3l.cost.estimate import GIB, Plan, cache_line, plan
 from pipelines.shared.stage import console
-
-GIB = 2**30
 
 
 def main(config: Config) -> Plan:
@@ -27,16 +25,6 @@ def main(config: Config) -> Plan:
     )
     console.print(cache_line(made, 1000 * config.train.frames), highlight=False)
     return made
-
-
-def cache_line(made: Plan, frames: int, most_bytes: int | None = None) -> str:
-    """What `train.cache_vision` costs and gains on so many frames."""
-    whole = frames * made.frame_bytes
-    held = whole if most_bytes is None else min(whole, most_bytes)
-    return (
-        f"train.cache_vision: {held / GIB:,.1f} GiB of memory for {held // made.frame_bytes:,} of {frames:,} frames; "
-        f"each saves {made.vision_share:.0%} of a step's FLOPs from the second time on that it is drawn"
-    )
 
 
 def _parts(made: Plan) -> Table:

@@ -21,6 +21,7 @@ from m3l import storage
 from m3l.batch import Collator, LikesScale
 from m3l.config import Config, ConfigError, parse
 from m3l.conformal import Intervals
+from m3l.cost.estimate import cache_line, plan
 from m3l.history import COMPANY
 from m3l.learning import parallel
 from m3l.learning.curve import Curve
@@ -28,12 +29,10 @@ from m3l.learning.loop import train
 from m3l.learning.order import Order
 from m3l.learning.training import Learner, word_weights
 from m3l.model.build import build_model, build_processor
-from m3l.plan import plan
 from m3l.prompts import render
 from m3l.records import Example, Post
 from pipelines.history import ACCOUNTS
 from pipelines.learning.feed import InOrder, feed, needed
-from pipelines.plan import cache_line
 from pipelines.shared.examples import history_of, load_examples, masked_fields, post_ids, recalled, rows
 from pipelines.shared.session import connect
 from pipelines.shared.stage import claim, console

@@ -3,7 +3,7 @@
 import pytest
 
 from m3l.config import ConfigError, load
-from m3l.plan import Plan, plan
+from m3l.cost.estimate import Plan, plan
 
 GIB = 2**30
 PARAMETERS = {  # in millions

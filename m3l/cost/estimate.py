@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from m3l.config import Config, ConfigError, ModelConfig
+from m3l.cost.flops import Cost, costs, layers
 from m3l.model.build import own_parts, prepared, untied
 from m3l.model.modeling import M3L, M3LConfig
 from m3l.model.published import TEXTS, published
-from m3l.plan_cost import Cost, costs, layers
 
 PEAK_TFLOPS = {"a100": 312, "l40s": 362, "h100": 989, "h200": 989, "b200": 2250}  # dense bf16, by the makers' sheets
 TRAINED_BYTES = 4 + 4 + 8  # of a parameter that trains: float32 itself, its gradient, AdamW's two moments
@@ -128,3 +128,16 @@ def _parts(model: M3L) -> Iterator[Part]:
 
 def _bytes(module: nn.Module) -> int:
     return sum(p.numel() * p.element_size() for p in module.parameters())
+
+
+GIB = 2**30
+
+
+def cache_line(made: Plan, frames: int, most_bytes: int | None = None) -> str:
+    """What `train.cache_vision` costs and gains on so many frames."""
+    whole = frames * made.frame_bytes
+    held = whole if most_bytes is None else min(whole, most_bytes)
+    return (
+        f"train.cache_vision: {held / GIB:,.1f} GiB of memory for {held // made.frame_bytes:,} of {frames:,} frames; "
+        f"each saves {made.vision_share:.0%} of a step's FLOPs from the second time on that it is drawn"
+    )
