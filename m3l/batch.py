@@ -11,10 +11,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from m3l.config import ModelConfig, TaskConfig
+from m3l.data.records import ContextFrame, Example
 from m3l.masking import TokenMask
 from m3l.numbers import numbers
 from m3l.prompts import answer, metadata, neutral, pieces
-from m3l.records import ContextFrame, Example
 
 IGNORED = -100
 STILL_S = 1.0  # how long an image of an album stays on the post's timeline

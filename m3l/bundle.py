@@ -10,11 +10,11 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from transformers import InstructBlipProcessor
 
-from m3l import storage
 from m3l.batch import LikesScale
 from m3l.card import card
 from m3l.config import Config, ConfigError, parse
 from m3l.conformal import Intervals
+from m3l.data import storage
 from m3l.history import Memory
 from m3l.model.build import build_model, is_local
 from m3l.model.modeling import M3L

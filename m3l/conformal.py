@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from m3l.records import Record
+from m3l.data.records import Record
 
 LEVELS = (50, 80, 95)  # percent of posts whose likes shall lie inside
 ENOUGH = 19  # rows from which on an interval of 95% can be told

@@ -12,8 +12,8 @@ import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from m3l import storage
 from m3l.config import ConfigError
+from m3l.data import storage
 
 COLUMNS = ("id", "likes", "likes_low", "likes_high", "caption", "cold_account", "error")
 TYPES = {"likes": pa.float64(), "likes_low": pa.float64(), "likes_high": pa.float64(), "cold_account": pa.bool_()}

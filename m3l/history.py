@@ -14,11 +14,10 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from m3l.config import HistoryConfig
-from m3l.records import History, Post, Prior
-from m3l.store import Store
+from m3l.data.keyed_rows import Store
+from m3l.data.records import COMPANY, History, Post, Prior, together
 
 RECENT = 20
-COMPANY = "company"  # the folder, below one of accounts, that holds the same of companies
 
 
 class Known(NamedTuple):
@@ -94,13 +93,6 @@ class Memory:
         lines = [self.account(post.username), self.company(post.company) if post.company else Timeline("")]
         account, company = (line.histories([post.posted_at], self.settings)[0] for line in lines)
         return post.model_copy(update={"history": together(account, company)})
-
-
-def together(account: History, company: History | None) -> History:
-    """The history of an account with what was known of its company, which is the history of all its accounts."""
-    if company is None:
-        return account
-    return account.model_copy(update={"company_recent": company.recent, "company_weight": company.weight})
 
 
 def _timeline(store: Store, name: str) -> Timeline:

@@ -8,7 +8,7 @@ from reprlib import repr as short
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
-from m3l.records import Media, MediaKind
+from m3l.data.records import Media, MediaKind
 
 MAX_CHARACTERS = 100_000
 MAX_DEPTH = 6  # [Video(variants=[VideoVariant(url='..')])] has 4

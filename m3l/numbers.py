@@ -3,7 +3,7 @@
 import math
 from datetime import datetime
 
-from m3l.records import History, Post
+from m3l.data.records import History, Post
 
 NUMBERS = 31  # the first is the account's level, from which the head tells the difference
 

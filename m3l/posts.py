@@ -11,9 +11,9 @@ from reprlib import repr as short
 from typing import Any, cast, get_args
 
 from m3l.config import IngestConfig
-from m3l.ids import Seen
+from m3l.data.id_hash import Seen
+from m3l.data.records import Post, Record, Split
 from m3l.media_string import read_media
-from m3l.records import Post, Record, Split
 from m3l.splits import draw_split
 from m3l.tables import UNREAD, Row, TableError, read_table
 

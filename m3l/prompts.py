@@ -5,8 +5,8 @@ from collections.abc import Collection, Sequence
 from datetime import timedelta
 
 from m3l.config import TaskConfig
+from m3l.data.records import Post
 from m3l.history import told
-from m3l.records import Post
 
 MASK = "[MASK]"
 OPTIONAL = {

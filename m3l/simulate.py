@@ -15,8 +15,8 @@ from m3l import bundle
 from m3l.batch import IGNORED, Collator
 from m3l.config import EvaluateConfig, TaskConfig
 from m3l.conformal import LEVELS
+from m3l.data.records import Context, Example, Interval, MediaFrames, Post, Prediction, ReadFrame
 from m3l.prompts import without
-from m3l.records import Context, Example, Interval, MediaFrames, Post, Prediction, ReadFrame
 from m3l.retriever.ranking import contexts
 
 SHOWN = 80  # the level of `likes_low` and `likes_high`

@@ -4,8 +4,8 @@ from datetime import datetime
 
 from m3l.config import IngestConfig
 from m3l.config.data import utc
-from m3l.ids import hash_of
-from m3l.records import Split
+from m3l.data.id_hash import hash_of
+from m3l.data.records import Split
 
 VALIDATING = 1 / 3  # of the accounts that are held out: how sure answers for new accounts are shows on accounts alone
 

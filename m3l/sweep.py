@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from m3l.config import Config, ConfigError, Range, override
-from m3l.storage import name_of
+from m3l.data.storage import name_of
 
 Point = dict[str, Any]  # dotted field -> value
 Space = Mapping[str, list[Any] | Range]

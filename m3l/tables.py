@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from m3l import storage
 from m3l.config import ConfigError
+from m3l.data import storage
 
 Row = dict[str, Any]
 

@@ -14,19 +14,20 @@ import ray
 import torch
 from ray.train.torch import get_device
 
-from m3l import storage
 from m3l.config import Config, ConfigError, parse
+from m3l.data import storage
+from m3l.data.examples import key_frames, post_ids
+from m3l.data.keyed_rows import open_store
+from m3l.data.records import MediaFrames, Post
+from m3l.data.schemas import to_table
+from m3l.data.storage import claim
 from m3l.prompts import metadata
-from m3l.records import MediaFrames, Post
 from m3l.retriever.clip import Retriever
 from m3l.retriever.judging import JUDGED, Album, average, evenly
 from m3l.retriever.ranking import best_first
 from m3l.retriever.training import Run, found_by, make_student, make_teacher, steps_of
-from m3l.schemas import to_table
-from m3l.store import open_store
-from pipelines.shared.examples import key_frames, post_ids
 from pipelines.shared.session import connect
-from pipelines.shared.stage import Summary, claim, console, todo, write
+from pipelines.shared.stage import Summary, console, todo, write
 from pipelines.shared.watch import watched
 from pipelines.train_retriever import Told, begin, samples, save, trained_on, trainer
 

@@ -6,12 +6,13 @@ from pathlib import Path
 import pyarrow as pa
 import ray
 
-from m3l import storage
 from m3l.config import Config, ConfigError, CorpusConfig
 from m3l.corpus import TRUTH, World
-from m3l.schemas import to_table
+from m3l.data import storage
+from m3l.data.schemas import to_table
+from m3l.data.storage import claim
 from pipelines.shared.session import connect
-from pipelines.shared.stage import Summary, claim, todo, write
+from pipelines.shared.stage import Summary, todo, write
 
 BLOCK_POSTS = 32
 ROW = pa.schema(

@@ -9,8 +9,8 @@ from pathlib import Path
 import httpx
 from rich.table import Table
 
-from m3l import storage
 from m3l.config import Config, override
+from m3l.data import storage
 from pipelines import corpus, evaluate, frames, history, ingest, retrieve, serve, train, train_retriever, tune
 from pipelines.shared.session import connect
 from pipelines.shared.stage import console

@@ -8,25 +8,26 @@ import numpy as np
 import pyarrow as pa
 import ray
 
-from m3l import storage
 from m3l.config import Config, ConfigError
 from m3l.corpus import Formula, World
+from m3l.data import storage
+from m3l.data.examples import history_of, key_frames, load_examples, rows
+from m3l.data.id_hash import hashes
+from m3l.data.keyed_rows import open_store
+from m3l.data.schemas import to_table
+from m3l.data.storage import SETTINGS, claim
 from m3l.evaluation.measure import Examiner
 from m3l.evaluation.measured import MEASURED
 from m3l.evaluation.wording import Documents
-from m3l.ids import hashes
 from m3l.report import build_report
 from m3l.retriever.stored import Embeddings
-from m3l.schemas import to_table
 from m3l.simulate import Simulator
-from m3l.store import open_store
 from pipelines.evaluation.baselines import tell_baselines
 from pipelines.evaluation.figures import figures
 from pipelines.evaluation.gallery import evaluation
 from pipelines.evaluation.heldout import NEEDED, heads_of, held_out, only_held_out, truth_of
-from pipelines.shared.examples import history_of, key_frames, load_examples, rows
 from pipelines.shared.session import connect
-from pipelines.shared.stage import SETTINGS, Summary, claim, console, todo, write
+from pipelines.shared.stage import Summary, console, todo, write
 
 PACKAGES = ("ray", "torch", "transformers", "peft", "open_clip_torch", "katna", "av")
 

@@ -3,16 +3,17 @@
 import pyarrow as pa
 import ray
 
-from m3l import storage
 from m3l.config import Config, ConfigError, MediaConfig
+from m3l.data import storage
+from m3l.data.records import Media, MediaFrames
+from m3l.data.schemas import KEYFRAMES, to_table
+from m3l.data.storage import claim
 from m3l.media.errors import MediaError
 from m3l.media.keyframes import KeyFrameReader, failed
 from m3l.media.limits import decoder_bytes, reply_bytes
-from m3l.records import Media, MediaFrames
-from m3l.schemas import KEYFRAMES, to_table
 from pipelines.shared.attempts import Attempts
 from pipelines.shared.session import connect
-from pipelines.shared.stage import Parts, Summary, claim, console, count, todo
+from pipelines.shared.stage import Parts, Summary, console, count, todo
 
 BEGUN = "_begun"  # the folder of attempts, beside the parts
 WORKER_BYTES = 2**29  # of Ray's own process, before it reads anything

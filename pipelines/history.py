@@ -14,19 +14,20 @@ import pyarrow.compute as pc
 import ray
 from ray.data import Dataset
 
-from m3l import storage
 from m3l.config import Config, ConfigError, HistoryConfig
-from m3l.history import COMPANY, Known, Memory, Timeline
-from m3l.ids import hashes
+from m3l.data import storage
+from m3l.data.id_hash import hashes
+from m3l.data.records import ACCOUNTS, COMPANY
+from m3l.data.schemas import HISTORY, POSTS, TIMELINES, to_table
+from m3l.data.storage import SETTINGS, claim
+from m3l.history import Known, Memory, Timeline
 from m3l.priors import read_priors
-from m3l.schemas import HISTORY, POSTS, TIMELINES, to_table
 from m3l.tables import Row
 from pipelines.shared.session import connect
-from pipelines.shared.stage import SETTINGS, Summary, claim, console, count
+from pipelines.shared.stage import Summary, console, count
 
 BUCKET_POSTS = 4096
 MOST_PARTITIONS = 64  # that the shuffle keeps at once, on all machines
-ACCOUNTS = "accounts"  # TIMELINES of all posts whose likes are known
 OF = ("company", "username")  # whose histories are told; the accounts' last: their part says that a bucket is done
 COLUMNS = ("post_id", "username", "company", "posted_at", "likes", "caption")
 KNOWN = pa.schema(  # `key`: what its history is asked for by; `known`: whether later posts may know its likes

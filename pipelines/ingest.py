@@ -10,14 +10,15 @@ from typing import Any
 
 import ray
 
-from m3l import storage
 from m3l.config import Config, ConfigError, IngestConfig
-from m3l.ids import Seen
+from m3l.data import storage
+from m3l.data.id_hash import Seen
+from m3l.data.records import Media, Post
+from m3l.data.schemas import MEDIA, POSTS, REJECTED, to_table
+from m3l.data.storage import claim
 from m3l.posts import Deduplicator, Rejected, TableError, check_columns, parse_row, read_table
-from m3l.records import Media, Post
-from m3l.schemas import MEDIA, POSTS, REJECTED, to_table
 from pipelines.shared.session import connect
-from pipelines.shared.stage import Summary, claim, console, progress
+from pipelines.shared.stage import Summary, console, progress
 
 CHUNK_ROWS = 2000
 IN_FLIGHT = 8  # chunks between the reader and the writer: the driver's memory is bounded by them

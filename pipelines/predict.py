@@ -8,20 +8,21 @@ import pyarrow as pa
 import ray
 from ray.data import Dataset
 
-from m3l import storage
 from m3l.bundle import HISTORY as HISTORY_FOLDER
 from m3l.config import Config, ConfigError, parse
+from m3l.data import storage
+from m3l.data.examples import recalled
+from m3l.data.keyed_rows import Store
+from m3l.data.records import Post, Prediction
+from m3l.data.schemas import PREDICTIONS, to_table
+from m3l.data.storage import claim
 from m3l.export import COLUMNS, check_format, write_table
 from m3l.media.keyframes import KeyFrameReader
 from m3l.posts import TableError, check_columns, parse_row, read_table
-from m3l.records import Post, Prediction
-from m3l.schemas import PREDICTIONS, to_table
 from m3l.simulate import Simulator
-from m3l.store import Store
 from pipelines.history import KNOWN, remember
-from pipelines.shared.examples import recalled
 from pipelines.shared.session import connect
-from pipelines.shared.stage import Summary, claim, todo, write
+from pipelines.shared.stage import Summary, todo, write
 
 CHUNK_ROWS = 2000
 BLOCK_POSTS = 16

@@ -1,7 +1,7 @@
 """posts/ + keyframes/ -> embeddings/ -> context/: for each post and task, the key frames that fit its prompt best."""
 
-from m3l import storage
 from m3l.config import Config, ConfigError
+from m3l.data import storage
 from pipelines.retriever.embed import embed
 from pipelines.retriever.rank import rank
 from pipelines.shared.stage import Summary

@@ -17,12 +17,14 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from torch import Tensor
 
-from m3l import storage
 from m3l.batch import Collator, LikesScale
 from m3l.config import Config, ConfigError, parse
 from m3l.conformal import Intervals
 from m3l.cost.estimate import cache_line, plan
-from m3l.history import COMPANY
+from m3l.data import storage
+from m3l.data.examples import history_of, load_examples, masked_fields, post_ids, recalled, rows
+from m3l.data.records import ACCOUNTS, COMPANY, Example, Post
+from m3l.data.storage import claim
 from m3l.learning import parallel
 from m3l.learning.curve import Curve
 from m3l.learning.loop import train
@@ -30,12 +32,9 @@ from m3l.learning.order import Order
 from m3l.learning.training import Learner, word_weights
 from m3l.model.build import build_model, build_processor
 from m3l.prompts import render
-from m3l.records import Example, Post
-from pipelines.history import ACCOUNTS
 from pipelines.learning.feed import InOrder, feed, needed
-from pipelines.shared.examples import history_of, load_examples, masked_fields, post_ids, recalled, rows
 from pipelines.shared.session import connect
-from pipelines.shared.stage import claim, console
+from pipelines.shared.stage import console
 from pipelines.shared.watch import Judge, release, run_folder, verdict, watched
 
 SAMPLED_TEXTS = 20_000  # posts that the tiny tokenizers and the word frequencies are learned from

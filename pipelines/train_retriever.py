@@ -16,18 +16,19 @@ from ray.data import Dataset, ExecutionOptions
 from ray.train import DataConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
-from m3l import storage
 from m3l.config import Config, ConfigError, parse
+from m3l.data import storage
+from m3l.data.examples import post_ids
+from m3l.data.keyed_rows import open_store
+from m3l.data.records import MediaFrames, Post
+from m3l.data.storage import claim
 from m3l.learning.parallel import spread
-from m3l.records import MediaFrames, Post
 from m3l.retriever.clip import Retriever
 from m3l.retriever.pixels import Preprocess
 from m3l.retriever.samples import Sample, Shelf, make_sample
 from m3l.retriever.training import Run, steps_of, train
-from m3l.store import open_store
-from pipelines.shared.examples import post_ids
 from pipelines.shared.session import connect
-from pipelines.shared.stage import claim, console
+from pipelines.shared.stage import console
 from pipelines.shared.watch import run_folder, watched
 
 SAMPLES = pa.schema(

@@ -10,14 +10,16 @@ from ray.tune import Callback, CheckpointConfig, RunConfig, TuneConfig, Tuner
 from ray.tune.logger import TBXLoggerCallback
 from ray.tune.schedulers import FIFOScheduler
 
-from m3l import storage, sweep
+from m3l import sweep
 from m3l.config import Config, ConfigError, override
+from m3l.data import storage
+from m3l.data.storage import claim
 from m3l.report.sweep import build_page
 from m3l.sweep import OBJECTIVE, Point
 from pipelines import retrieve, train_retriever
 from pipelines.learning.feed import needed
 from pipelines.shared.session import connect
-from pipelines.shared.stage import claim, console
+from pipelines.shared.stage import console
 from pipelines.tuning.kept import records
 from pipelines.tuning.search import Halving, Optuna, name_of
 from pipelines.tuning.trial import Trial, retrieved, settings

@@ -13,9 +13,9 @@ from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 from starlette.types import ASGIApp
 
-from m3l import storage
 from m3l.config import Config, ConfigError, ServeConfig, override, parse
-from m3l.records import Effect, MediaFrames, Post, Prediction
+from m3l.data import storage
+from m3l.data.records import Effect, MediaFrames, Post, Prediction
 from serve_app.guard import Guard, digest
 from serve_app.http import application
 from serve_app.service import Service

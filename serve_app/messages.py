@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import UploadFile
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from m3l.records import Effect, Interval, MediaKind
+from m3l.data.records import Effect, Interval, MediaKind
 
 MAX_MEDIA = 8  # of one post
 

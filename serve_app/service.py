@@ -19,8 +19,8 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from starlette.exceptions import HTTPException
 
 from m3l.config import Config
+from m3l.data.records import Media, MediaFrames, MediaKind, Post, Prediction
 from m3l.media.keyframes import KeyFrameReader
-from m3l.records import Media, MediaFrames, MediaKind, Post, Prediction
 from serve_app.messages import Answer, Draft, DraftWithFiles, DraftWithMedia, FrameShown, UnreadMedium
 
 READERS = 4  # files fetched at a time; one is decoded at a time

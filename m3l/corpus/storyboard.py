@@ -6,7 +6,7 @@ from itertools import accumulate
 import numpy as np
 
 from m3l.corpus.drawings import DISTRACTORS
-from m3l.records import MediaKind
+from m3l.data.records import MediaKind
 
 SIZES = ((160, 160), (192, 144), (144, 192))  # width, height
 VIDEO_FPS = 8  # an eighth of a second is exact in binary: frame times compare exactly with spans

@@ -14,7 +14,7 @@ from m3l.corpus.captions import VOICES
 from m3l.corpus.drawings import SCENES, SUBJECTS
 from m3l.corpus.files import Damage, media_text, media_url, write
 from m3l.corpus.storyboard import Clip
-from m3l.records import MediaKind, Split, media_id
+from m3l.data.records import MediaKind, Split, media_id
 
 START, CUT, END = datetime(2018, 1, 1), datetime(2020, 11, 1), datetime(2021, 1, 1)
 VALIDATION_STRANGERS = 0.4  # of the unseen accounts: they tell how unsure likes of cold accounts are

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from m3l.conformal import ENOUGH, Intervals, Residuals, widths
+from m3l.data.records import Example
 from m3l.prompts import nameless, without
-from m3l.records import Example
 from m3l.simulate import Simulator
 
 

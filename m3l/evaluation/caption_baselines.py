@@ -9,8 +9,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 
+from m3l.data.records import Post
 from m3l.evaluation.wording import words
-from m3l.records import Post
 
 Dated = tuple[datetime, Post]
 

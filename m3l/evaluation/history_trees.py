@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from m3l.data.records import History, Post
 from m3l.evaluation.baselines import features
-from m3l.records import History, Post
 
 Likes = Float[np.ndarray, " post"]
 ROUNDS = 400

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from m3l.data.records import Effect, Example, Post
 from m3l.prompts import OPTIONAL, nameless, week, without
-from m3l.records import Effect, Example, Post
 from m3l.simulate import Simulator
 
 

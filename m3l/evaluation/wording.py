@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from m3l.ids import hashes
+from m3l.data.id_hash import hashes
 
 ORDERS = (1, 2, 3, 4)
 BLEU_SUMS = (*(f"correct{n}" for n in ORDERS), *(f"total{n}" for n in ORDERS), "told_length", "true_length")

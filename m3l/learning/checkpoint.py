@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from m3l import storage
+from m3l.data import storage
 from m3l.learning.parallel import place
 
 MANIFEST, FACTS = "manifest.json", "facts.json"

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from m3l.config import TrainConfig
+from m3l.data.records import Row
 from m3l.learning import checkpoint
 from m3l.learning.curve import Curve
 from m3l.learning.order import Order
-from m3l.learning.reading import Row
 from m3l.learning.training import Learner
 
 FEWEST, MOST = 50, 1000  # steps between two checkpoints, unless the configuration says

@@ -1,6 +1,6 @@
 """What a step reads of its rows: tasks, frames and fields, drawn from the seed and each row's place in the order."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -14,14 +14,13 @@ from torch.nn import functional as F
 
 from m3l.batch import IGNORED, Collator
 from m3l.config import TaskConfig, TrainConfig
+from m3l.data.records import Context, ContextFrame, Example, Post, Row
 from m3l.masking import TokenMask
 from m3l.prompts import OPTIONAL, without
-from m3l.records import Context, ContextFrame, Example, Post
 from m3l.tasks import draw_task
 
 SHIFT, SCALE = 0.12, (0.85, 1.2)  # of an augmented frame's width and height
 
-Row = Mapping[str, Example]  # a post as each task sees it: task name -> Example
 Tensors = dict[str, Tensor]
 
 

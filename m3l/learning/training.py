@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from m3l.batch import Collator
 from m3l.config import TaskConfig, TrainConfig
+from m3l.data.records import Row
 from m3l.learning import checkpoint, parallel
 from m3l.learning.optim import build_optimiser
 from m3l.learning.order import Order
-from m3l.learning.reading import Reader, Reading, Row, loss_name
+from m3l.learning.reading import Reader, Reading, loss_name
 from m3l.learning.stopping import EarlyStopping
 from m3l.learning.vision_cache import VisionCache
 from m3l.model.modeling import M3L

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from m3l.config import MediaConfig
+from m3l.data.records import KeyFrame
 from m3l.media.errors import MediaError
 from m3l.media.limits import reply_bytes
-from m3l.records import KeyFrame
 
 START_TIMEOUT_S = 120.0  # imports, on a busy machine
 _CHILD = "m3l.media.child"

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Self
 
 from m3l.config import MediaConfig
+from m3l.data.records import Media, MediaFrames
 from m3l.media.decoder import Decoder
 from m3l.media.errors import MediaError
 from m3l.media.fetch import fetch
-from m3l.records import Media, MediaFrames
 
 
 class KeyFrameReader:

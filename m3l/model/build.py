@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from transformers import AutoProcessor
 
-from m3l import storage
 from m3l.config import ConfigError, LoraSettings, ModelConfig
+from m3l.data import storage
 from m3l.model.modeling import M3L, M3LConfig
 from m3l.model.tiny import tiny_model, tiny_processor
 from m3l.numbers import NUMBERS

@@ -10,12 +10,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
+from m3l.data.storage import write_text
 from m3l.report import comparison, figures, spread
 from m3l.report.evaluation import Evaluation, Frame, Shown
 from m3l.report.headlines import headlines
 from m3l.report.tables import bars, tables
 from m3l.report.words import PARTS, change, number, percent
-from m3l.storage import write_text
 
 THUMBNAIL = (288, 216)  # pixels: sharp on a phone, and a dozen posts stay within a few MB
 

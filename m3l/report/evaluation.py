@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
-from m3l.records import Effect, Record
+from m3l.data.records import Effect, Record
 
 
 class Frame(Record):

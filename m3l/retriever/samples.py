@@ -10,8 +10,8 @@ from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from m3l.config import TaskConfig
+from m3l.data.records import MediaFrames, Post
 from m3l.prompts import metadata
-from m3l.records import MediaFrames, Post
 from m3l.retriever.objectives import Frames
 from m3l.retriever.pixels import Preprocess
 from m3l.retriever.ranks import everywhere

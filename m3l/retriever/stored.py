@@ -6,8 +6,8 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float16
 
-from m3l.records import MediaFrames
-from m3l.store import Store
+from m3l.data.keyed_rows import Store
+from m3l.data.records import MediaFrames
 
 Kind = Literal["media", "post"]
 

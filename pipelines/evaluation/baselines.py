@@ -6,13 +6,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from m3l import storage
 from m3l.config import Config
+from m3l.data import storage
+from m3l.data.examples import with_histories
+from m3l.data.records import Post
+from m3l.data.schemas import to_table
 from m3l.evaluation.wording import WORDING, Documents, wording
-from m3l.records import Post
-from m3l.schemas import to_table
 from pipelines.evaluation.heldout import NEEDED, heads_of, held_out
-from pipelines.shared.examples import with_histories
 
 CHUNK_ROWS = 4096
 LIKES = ("mean", "account_mean", "account_median", "trees_metadata", "trees_history", "account_recent")

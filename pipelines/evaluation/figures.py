@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from m3l import storage
 from m3l.config import Config
 from m3l.conformal import Intervals
+from m3l.data import storage
+from m3l.data.id_hash import hashes
 from m3l.evaluation.measured import NUMBERS
 from m3l.evaluation.resample import Column
 from m3l.evaluation.summarise import agreement, coverage, summarise
-from m3l.ids import hashes
 from pipelines.evaluation import baselines
 from pipelines.evaluation.heldout import truth_of
 

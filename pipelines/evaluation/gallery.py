@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from m3l import storage
 from m3l.card import limits
 from m3l.config import Config
 from m3l.corpus import on_screen
-from m3l.records import Effect
+from m3l.data import storage
+from m3l.data.examples import example, history_of, load_examples
+from m3l.data.keyed_rows import open_store
+from m3l.data.records import Effect
 from m3l.report import Evaluation
 from m3l.report.evaluation import Frame, Shown, Span, Trial
-from m3l.store import open_store
 from pipelines.evaluation.heldout import truth_of
-from pipelines.shared.examples import example, history_of, load_examples
 
 
 def evaluation(

@@ -5,8 +5,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from m3l import storage
 from m3l.config import Config
+from m3l.data import storage
 
 NEEDED = ["post_id", "split", "caption", "likes"]
 

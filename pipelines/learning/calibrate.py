@@ -6,10 +6,10 @@ import torch
 
 from m3l.bundle import Bundle
 from m3l.conformal import Intervals
+from m3l.data.examples import history_of, load_examples, post_ids, rows
+from m3l.data.records import Example
 from m3l.evaluation.calibrate import calibrate
-from m3l.records import Example
 from m3l.simulate import Simulator
-from pipelines.shared.examples import history_of, load_examples, post_ids, rows
 
 MOST = 2000  # posts: more would make the intervals little better
 AT_ONCE = 32

@@ -10,9 +10,9 @@ from ray.data import DataIterator, Dataset, ExecutionOptions
 from ray.train import DataConfig
 
 from m3l.config import Config, TaskConfig
+from m3l.data.examples import load_examples, rows
+from m3l.data.records import Example
 from m3l.learning.order import Order
-from m3l.records import Example
-from pipelines.shared.examples import load_examples, rows
 
 READER_CPUS = 0.5  # what reads the rows of a run
 

@@ -10,16 +10,17 @@ import ray
 import torch
 from ray.data import Dataset
 
-from m3l import storage
 from m3l.config import Config
+from m3l.data import storage
+from m3l.data.keyed_rows import open_store
+from m3l.data.records import Post
+from m3l.data.schemas import EMBEDDINGS, to_table
+from m3l.data.storage import claim
 from m3l.prompts import metadata
-from m3l.records import Post
 from m3l.retriever.clip import Retriever
 from m3l.retriever.stored import Kind, key, packed
-from m3l.schemas import EMBEDDINGS, to_table
-from m3l.store import open_store
 from pipelines.shared.session import connect
-from pipelines.shared.stage import Summary, claim, todo, write
+from pipelines.shared.stage import Summary, todo, write
 
 
 def embed(config: Config, weights: str) -> Summary:

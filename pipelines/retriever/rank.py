@@ -6,15 +6,16 @@ from uuid import uuid4
 import pyarrow as pa
 import ray
 
-from m3l import storage
 from m3l.config import Config
-from m3l.records import Context, Media, MediaFrames, Post
+from m3l.data import storage
+from m3l.data.keyed_rows import Store
+from m3l.data.records import Context, Media, MediaFrames, Post
+from m3l.data.schemas import CONTEXT, to_table
+from m3l.data.storage import claim
 from m3l.retriever.ranking import post_contexts
 from m3l.retriever.stored import Embeddings
-from m3l.schemas import CONTEXT, to_table
-from m3l.store import Store
 from pipelines.shared.session import connect
-from pipelines.shared.stage import Summary, claim, todo, write
+from pipelines.shared.stage import Summary, todo, write
 
 
 def rank(config: Config, weights: str) -> Summary:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from m3l import storage
+from m3l.data import storage
 
 
 class Attempts:

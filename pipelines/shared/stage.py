@@ -5,7 +5,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,11 +20,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from m3l import storage
-from m3l.config import ConfigError
-from m3l.ids import hashes
+from m3l.data import storage
+from m3l.data.id_hash import hashes
 
-SETTINGS = "_settings.json"
 console = Console(stderr=True, width=None if sys.stderr.isatty() else 160)  # a path in a log stays on its line
 
 
@@ -67,16 +64,6 @@ class Parts:
         storage.write_part(table, self.folder, keys)
         errors = table["error"].to_pylist() if "error" in table.column_names else [None] * len(keys)
         return pa.table({"error": pa.array([e and e.split(":")[0] for e in errors], pa.string())})
-
-
-def claim(folder: str, settings: dict[str, Any]) -> None:
-    """Say which settings fill a folder; ConfigError if other settings have filled it already."""
-    known = storage.read_json(f"{folder}/{SETTINGS}")
-    if known is None:
-        storage.write_json(f"{folder}/{SETTINGS}", settings)
-    elif known != settings:
-        changed = sorted(k for k in known.keys() | settings.keys() if known.get(k) != settings.get(k))
-        raise ConfigError(f"{folder} was made with other settings ({', '.join(changed)}): remove it or name another")
 
 
 def todo(rows: Dataset, key: str, done: Iterable[str]) -> Dataset:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from m3l import storage
 from m3l.config import Config
+from m3l.data import storage
 from m3l.sweep import Point, name
 
 RECORD, STOPPED = "trial.json", "stopped.json"  # what the trial writes, and what the driver says of it

@@ -21,12 +21,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from m3l import storage
 from m3l.config import ClipConfig, Config, load
-from m3l.records import KeyFrame, MediaFrames, media_id
+from m3l.data import storage
+from m3l.data.records import KeyFrame, MediaFrames, media_id
+from m3l.data.schemas import KEYFRAMES, to_table
 from m3l.retriever.clip import Retriever
 from m3l.retriever.stored import key
-from m3l.schemas import KEYFRAMES, to_table
 from pipelines.retriever.embed import Embed
 
 GOAL = 0.9

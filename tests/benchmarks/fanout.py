@@ -14,11 +14,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from m3l import storage
 from m3l.config import Config
+from m3l.data import storage
+from m3l.data.records import Media
+from m3l.data.schemas import KEYFRAMES, to_table
 from m3l.media.keyframes import KeyFrameReader
-from m3l.records import Media
-from m3l.schemas import KEYFRAMES, to_table
 from pipelines import frames
 from pipelines.shared.session import connect
 

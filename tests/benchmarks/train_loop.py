@@ -16,14 +16,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from m3l import storage
 from m3l.config import Config, load, parse
+from m3l.data import storage
+from m3l.data.examples import history_of, load_examples, masked_fields, post_ids, rows
 from m3l.learning import loop, parallel
 from m3l.learning.curve import Curve
 from m3l.learning.order import Order
 from m3l.learning.training import Learner
 from pipelines import train
-from pipelines.shared.examples import history_of, load_examples, masked_fields, post_ids, rows
 from pipelines.shared.session import connect
 
 GOAL = 1.05

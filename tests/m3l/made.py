@@ -9,7 +9,7 @@ import numpy as np
 
 from m3l.batch import Collator, LikesScale
 from m3l.config import Config, ModelConfig, load
-from m3l.records import Context, ContextFrame, Example, Post
+from m3l.data.records import Context, ContextFrame, Example, Post
 
 TINY: Config = load(
     "tiny",

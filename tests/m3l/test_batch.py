@@ -8,7 +8,7 @@ import torch
 
 from m3l.batch import IGNORED, LikesScale, timeline
 from m3l.config import TaskConfig, load
-from m3l.records import ContextFrame
+from m3l.data.records import ContextFrame
 
 from .made import BEHAVIOUR, CONTENT, TINY, collator, example
 

@@ -19,7 +19,7 @@ from m3l.corpus import TRUTH, World, named_in, on_screen
 from m3l.corpus.render import pictures
 from m3l.corpus.storyboard import Clip
 from m3l.corpus.world import Story
-from m3l.records import media_id
+from m3l.data.records import media_id
 
 
 @pytest.fixture(scope="module")

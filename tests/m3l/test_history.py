@@ -8,15 +8,15 @@ from statistics import median
 import numpy as np
 import pytest
 
-from m3l import storage
 from m3l.config import ConfigError, HistoryConfig, load
-from m3l.history import Known, Memory, Timeline, together, told
+from m3l.data import storage
+from m3l.data.records import History, Media, Post, Prior, together
+from m3l.data.schemas import TIMELINES, to_table
+from m3l.history import Known, Memory, Timeline, told
 from m3l.numbers import NUMBERS, numbers
 from m3l.posts import TableError
 from m3l.priors import read_priors
 from m3l.prompts import metadata, render
-from m3l.records import History, Media, Post, Prior
-from m3l.schemas import TIMELINES, to_table
 
 START = datetime(2021, 1, 1, tzinfo=UTC)
 SETTINGS = HistoryConfig()

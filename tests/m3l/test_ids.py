@@ -4,19 +4,19 @@ import tracemalloc
 
 import numpy as np
 
-from m3l import ids
-from m3l.ids import Seen, hashes
+from m3l.data import id_hash
+from m3l.data.id_hash import Seen, hashes
 
 
 def test_an_id_is_new_once() -> None:
-    seen, count = Seen(), ids.RECENT + 5
+    seen, count = Seen(), id_hash.RECENT + 5
     assert all(seen.add(str(number)) for number in range(count))
     assert not any(seen.add(str(number)) for number in (0, 1, count // 2, count - 1))
     assert seen.add("another")
 
 
 def test_many_ids_take_little_more_than_eight_bytes_each() -> None:
-    seen, count = Seen(), 8 * ids.RECENT
+    seen, count = Seen(), 8 * id_hash.RECENT
     tracemalloc.start()
     for number in range(count):
         seen.add(str(number))

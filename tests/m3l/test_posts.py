@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from m3l.config import IngestConfig
+from m3l.data.records import Post
+from m3l.data.schemas import POSTS, REJECTED, to_table
 from m3l.posts import Deduplicator, Rejected, TableError, check_columns, parse_row, read_table
-from m3l.records import Post
-from m3l.schemas import POSTS, REJECTED, to_table
 
 CONFIG = IngestConfig()
 PHOTO = (

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from m3l.config import Config, TaskConfig
+from m3l.data.records import Post
 from m3l.prompts import MASK, answer, escape, fields, metadata, neutral, render, week
-from m3l.records import Post
 
 CONTENT, BEHAVIOUR = Config().tasks
 POST = Post(

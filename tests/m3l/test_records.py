@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 
-from m3l.records import Context, ContextFrame, KeyFrame, Media, MediaFrames, Post, Prediction, ReadFrame, Record
-from m3l.schemas import CONTEXT, KEYFRAMES, POSTS, PREDICTIONS, to_table
+from m3l.data.records import Context, ContextFrame, KeyFrame, Media, MediaFrames, Post, Prediction, ReadFrame, Record
+from m3l.data.schemas import CONTEXT, KEYFRAMES, POSTS, PREDICTIONS, to_table
 
 MEDIA = Media(kind="video", url="a.mp4", duration_s=2.5)
 ROWS = [

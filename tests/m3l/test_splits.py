@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from m3l.config import IngestConfig
-from m3l.records import Split
+from m3l.data.records import Split
 from m3l.splits import draw_split
 
 START = datetime(2022, 1, 1, tzinfo=UTC)

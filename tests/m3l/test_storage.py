@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from m3l import storage
+from m3l.data import storage
 
 
 def table(start: int, stop: int, size: int = 4) -> pa.Table:

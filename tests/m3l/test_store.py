@@ -6,8 +6,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from m3l import storage, store
-from m3l.store import Store, open_store
+from m3l.data import keyed_rows, storage
+from m3l.data.keyed_rows import Store, open_store
 
 HEAVY = storage.ROW_GROUP_BYTES
 
@@ -46,7 +46,7 @@ def test_memory_stays_bounded(folder: str) -> None:
     keys = known.keys()
     for key in keys:
         assert len(known[key]) == 2
-        assert len(known._groups) <= store.CACHED_GROUPS
+        assert len(known._groups) <= keyed_rows.CACHED_GROUPS
 
 
 def test_the_index_takes_bytes_and_not_objects(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from m3l.records import Media, MediaFrames
+from m3l.data.records import Media, MediaFrames
 from pipelines import frames
 from pipelines.cli import app
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from m3l import storage
 from m3l.config import Config, load
-from m3l.records import media_id
-from m3l.schemas import MEDIA, to_table
+from m3l.data import storage
+from m3l.data.records import media_id
+from m3l.data.schemas import MEDIA, to_table
 
 
 def listed(run: Path, pictures: int, *settings: str) -> Config:

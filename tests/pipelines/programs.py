@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psutil
 
-from m3l import storage
 from m3l.config import Config
+from m3l.data import storage
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 1200  # of a machine with other work

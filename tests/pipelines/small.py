@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from m3l import storage
 from m3l.config import Config, override
+from m3l.data import storage
+from m3l.data.schemas import CONTEXT, POSTS, to_table
 from m3l.retriever.clip import Retriever
-from m3l.schemas import CONTEXT, POSTS, to_table
 
 from ..m3l.made import TINY, example
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from m3l import storage
 from m3l.config import load, override
+from m3l.data import storage
 from m3l.posts import TableError
 from pipelines import evaluate, ingest, predict, train
 

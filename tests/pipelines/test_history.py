@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from m3l import storage
 from m3l.config import Config, ConfigError, load
-from m3l.history import Known, Memory, Timeline, together
-from m3l.records import History, Post
-from m3l.schemas import POSTS, to_table
+from m3l.data import storage
+from m3l.data.examples import recalled
+from m3l.data.records import History, Post, together
+from m3l.data.schemas import POSTS, to_table
+from m3l.history import Known, Memory, Timeline
 from pipelines import history
-from pipelines.shared.examples import recalled
 
 START = datetime(2021, 1, 1, tzinfo=UTC)
 

@@ -14,8 +14,8 @@ import httpx
 import pyarrow.fs as pafs
 import pytest
 
-from m3l import storage
 from m3l.config import Config, ConfigError, load, override
+from m3l.data import storage
 from pipelines import frames, ingest, retrieve, train, train_retriever
 
 from .head import Cluster, free_port, head_node, stop, submit

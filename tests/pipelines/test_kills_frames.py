@@ -7,8 +7,8 @@ from random import Random
 import psutil
 import pytest
 
-from m3l import storage
-from m3l.records import Media, MediaFrames
+from m3l.data import storage
+from m3l.data.records import Media, MediaFrames
 from pipelines import frames
 
 from .listed import listed

@@ -3,10 +3,10 @@
 from pathlib import Path
 from random import Random
 
-from m3l import storage
 from m3l.config import load
+from m3l.data import storage
+from m3l.data.schemas import KEYFRAMES, POSTS, to_table
 from m3l.retriever.clip import Retriever
-from m3l.schemas import KEYFRAMES, POSTS, to_table
 
 from .programs import PATIENCE_S, kill, parts, running, wait_for
 from .test_retrieve import post, read

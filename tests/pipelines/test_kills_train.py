@@ -7,8 +7,8 @@ from random import Random
 import psutil
 import pytest
 
-from m3l import storage
 from m3l.config import Config, override
+from m3l.data import storage
 from m3l.learning import checkpoint
 from pipelines import train
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from m3l import storage
 from m3l.config import ConfigError, load, override
+from m3l.data import storage
 from pipelines import evaluate, history, ingest, predict, train
 
 START = datetime(2021, 1, 1)

@@ -6,13 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-from m3l import storage
 from m3l.config import ConfigError, load, override
-from m3l.records import KeyFrame, Media, MediaFrames, Post
+from m3l.data import storage
+from m3l.data.keyed_rows import open_store
+from m3l.data.records import KeyFrame, Media, MediaFrames, Post
+from m3l.data.schemas import KEYFRAMES, POSTS, to_table
 from m3l.retriever.clip import Retriever
 from m3l.retriever.ranking import contexts
-from m3l.schemas import KEYFRAMES, POSTS, to_table
-from m3l.store import open_store
 from pipelines import retrieve
 
 

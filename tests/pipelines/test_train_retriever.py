@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from m3l import storage
 from m3l.config import Config, load
-from m3l.schemas import KEYFRAMES, POSTS, to_table
+from m3l.data import storage
+from m3l.data.schemas import KEYFRAMES, POSTS, to_table
 from pipelines import train_retriever
 
 from .test_retrieve import post, read

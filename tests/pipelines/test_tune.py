@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import ray
 
-from m3l import storage, sweep
+from m3l import sweep
 from m3l.config import Config, ConfigError, load, override
+from m3l.data import storage
 from pipelines import tune
 from pipelines.tuning.kept import records
 

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from m3l import storage
 from m3l.config import ConfigError, load, override
+from m3l.data import storage
 from pipelines import (
     compare_retrievers,
     corpus,

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from m3l.config import Config, MediaConfig, Paths, RayConfig, ServeConfig
+from m3l.data.records import Media, Post
 from m3l.media.keyframes import key_frames
-from m3l.records import Media, Post
 from pipelines.serve import deployed
 
 DRAFT = {"username": "nasa", "posted_at": "2021-07-20T15:00:00Z", "caption": "Sunrise"}

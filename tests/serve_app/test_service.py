@@ -15,7 +15,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 
 from m3l.config import Config
-from m3l.records import Prediction
+from m3l.data.records import Prediction
 from serve_app.http import PAGE
 from serve_app.messages import DraftWithFiles, DraftWithMedia
 from serve_app.service import Service

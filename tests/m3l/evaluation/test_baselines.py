@@ -3,9 +3,9 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from m3l.data.records import Media, Post
 from m3l.evaluation import baselines
 from m3l.metrics import r2_log1p
-from m3l.records import Media, Post
 
 START = datetime(2019, 1, 1, tzinfo=UTC)
 

@@ -2,8 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from m3l.data.records import Post
 from m3l.evaluation.caption_baselines import ConstantCaption, NearestCaption
-from m3l.records import Post
 
 START = datetime(2019, 1, 1, tzinfo=UTC)
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from m3l.config import LoraSettings
+from m3l.data.records import Row
 from m3l.learning import checkpoint, parallel
 from m3l.learning.order import Order
-from m3l.learning.reading import Row
 from m3l.learning.training import Learner
 from m3l.model.build import build_model, build_processor
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from m3l import storage
+from m3l.data import storage
 from m3l.learning import checkpoint
 from m3l.learning.curve import Curve
 from m3l.learning.loop import interval, train

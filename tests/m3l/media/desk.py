@@ -8,8 +8,8 @@ import psutil
 from PIL import Image
 
 from m3l.config import MediaConfig
+from m3l.data.records import Media, MediaFrames
 from m3l.media.keyframes import KeyFrameReader
-from m3l.records import Media, MediaFrames
 
 from .clips import write_video
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from m3l.data.records import Media
 from m3l.media.keyframes import KeyFrameReader
-from m3l.records import Media
 
 from .clips import number, numbered, write_gif, write_video
 from .desk import CONFIG, Desk, pictures

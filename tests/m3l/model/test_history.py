@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 
+from m3l.data.records import Example, History
 from m3l.history import Known, Timeline
 from m3l.model.build import build_model
 from m3l.model.history import Silent
 from m3l.model.modeling import M3L
-from m3l.records import Example, History
 
 from ..made import BEHAVIOUR, TINY, collator, example
 

@@ -1,7 +1,7 @@
 """What the retriever's tests look at: a tiny untrained CLIP, posts, and their drawn frames."""
 
 from m3l.config import ClipConfig, Config, load
-from m3l.records import KeyFrame, MediaFrames, Post
+from m3l.data.records import KeyFrame, MediaFrames, Post
 from m3l.retriever.clip import Retriever
 from m3l.retriever.samples import Sample, make_sample
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from m3l.records import KeyFrame, MediaFrames
+from m3l.data.records import KeyFrame, MediaFrames
 from m3l.retriever.judging import Album, average, evenly
 
 TRUTH = {

@@ -4,7 +4,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from m3l.records import Record
+from m3l.data.records import Record
 
 
 def to_table(records: list[Any], schema: pa.Schema) -> pa.Table:

@@ -1,6 +1,7 @@
 """The rows that travel between stages."""
 
 import hashlib
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
@@ -184,3 +185,19 @@ class Prediction(Record):
 def media_id(url: str) -> str:
     """The stable name of a media file: 16 hexadecimal digits of its URL's SHA-256."""
     return hashlib.sha256(url.encode()).hexdigest()[:16]
+
+
+ACCOUNTS = "accounts"  # TIMELINES of all posts whose likes are known
+
+
+Row = Mapping[str, Example]  # a post as each task sees it: task name -> Example
+
+
+COMPANY = "company"  # the folder, below one of accounts, that holds the same of companies
+
+
+def together(account: History, company: History | None) -> History:
+    """The history of an account with what was known of its company, which is the history of all its accounts."""
+    if company is None:
+        return account
+    return account.model_copy(update={"company_recent": company.recent, "company_weight": company.weight})

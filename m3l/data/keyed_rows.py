@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow.parquet as pq
 from jaxtyping import Int32, Int64
 
-from m3l import storage
-from m3l.ids import hashes
+from m3l.data import storage
+from m3l.data.id_hash import hashes
 
 CACHED_GROUPS = 8  # row groups kept in memory; a heavy folder has one row in each
 

@@ -5,13 +5,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from m3l import storage
 from m3l.config import Config, ConfigError, TaskConfig
-from m3l.history import COMPANY, together
-from m3l.records import Context, Example, History, MediaFrames, Post
-from m3l.schemas import CONTEXT, HISTORY, POSTS, to_table
-from m3l.store import open_store
-from pipelines.shared.stage import SETTINGS
+from m3l.data import storage
+from m3l.data.keyed_rows import open_store
+from m3l.data.records import COMPANY, Context, Example, History, MediaFrames, Post, together
+from m3l.data.schemas import CONTEXT, HISTORY, POSTS, to_table
+from m3l.data.storage import SETTINGS
 
 _CONTEXTS = pa.list_(pa.struct(list(CONTEXT)))
 EXAMPLES = pa.schema([*POSTS, HISTORY.field("history"), pa.field("contexts", _CONTEXTS)])

@@ -13,6 +13,9 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from m3l.config import ConfigError
+from m3l.data import storage
+
 ROW_GROUP_BYTES = 2**18  # small, so that one row can be read without its neighbours
 
 
@@ -181,3 +184,16 @@ def folders(folder: str) -> list[str]:
     fs, root = locate(folder)
     found = fs.get_file_info(pafs.FileSelector(root, allow_not_found=True))
     return sorted(info.base_name for info in found if info.type == pafs.FileType.Directory)
+
+
+SETTINGS = "_settings.json"
+
+
+def claim(folder: str, settings: dict[str, Any]) -> None:
+    """Say which settings fill a folder; ConfigError if other settings have filled it already."""
+    known = storage.read_json(f"{folder}/{SETTINGS}")
+    if known is None:
+        storage.write_json(f"{folder}/{SETTINGS}", settings)
+    elif known != settings:
+        changed = sorted(k for k in known.keys() | settings.keys() if known.get(k) != settings.get(k))
+        raise ConfigError(f"{folder} was made with other settings ({', '.join(changed)}): remove it or name another")
