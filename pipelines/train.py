@@ -25,7 +25,7 @@ from m3l.data import storage
 from m3l.data.examples import history_of, load_examples, masked_fields, post_ids, recalled, rows
 from m3l.data.records import ACCOUNTS, COMPANY, Example, Post
 from m3l.data.storage import claim
-from m3l.learning import parallel
+from m3l.distributed import parallelize
 from m3l.learning.curve import Curve
 from m3l.learning.loop import train
 from m3l.learning.order import Order
@@ -185,7 +185,7 @@ def build_learner(
 def work(task: dict[str, Any]) -> None:
     """One rank of Ray Train: every step from the last checkpoint on, the bundle at the end."""
     config, facts, order, steps = parse(task["config"]), task["facts"], task["order"], task["steps"]
-    rank, ranks = parallel.place()
+    rank, ranks = parallelize.place()
     torch.set_num_threads(max(1, int(config.ray.model_cpus)))
     learner = build_learner(config, facts, order, task["warmup"], steps, get_device())
     posts, context = config.paths.of("posts"), config.paths.of("context")
@@ -211,7 +211,7 @@ def work(task: dict[str, Any]) -> None:
     final = train(learner, cells, held_out, curve, task["checkpoints"], report)
     final = {f"validation_{name}": value for name, value in final.items()}
     if not task["judged"]:
-        weights = parallel.gathered(learner.trainable) if config.train.strategy == "fsdp" else None
+        weights = parallelize.gathered(learner.trainable) if config.train.strategy == "fsdp" else None
         if rank == 0:
             _save(task["folder"], config, learner, weights, facts, final)
     if rank == 0:

@@ -22,7 +22,7 @@ from m3l.data.examples import post_ids
 from m3l.data.keyed_rows import open_store
 from m3l.data.records import MediaFrames, Post
 from m3l.data.storage import claim
-from m3l.learning.parallel import spread
+from m3l.distributed.parallelize import spread
 from m3l.retriever.clip import Retriever
 from m3l.retriever.pixels import Preprocess
 from m3l.retriever.samples import Sample, Shelf, make_sample

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from m3l.data import storage
-from m3l.learning.parallel import place
+from m3l.distributed.parallelize import place
 
 MANIFEST, FACTS = "manifest.json", "facts.json"
 KEPT = 2  # should the newest be damaged, the one before is used

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from m3l.batch import Collator
 from m3l.config import TaskConfig, TrainConfig
 from m3l.data.records import Row
-from m3l.learning import checkpoint, parallel
+from m3l.distributed import parallelize
+from m3l.learning import checkpoint
 from m3l.learning.optim import build_optimiser
 from m3l.learning.order import Order
 from m3l.learning.reading import Reader, Reading, loss_name
@@ -87,7 +88,7 @@ class Learner:
         if config.activation_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         self.loss = StepLoss(model, word_weights)
-        self.net = parallel.spread(self.loss, config.strategy, self.device)
+        self.net = parallelize.spread(self.loss, config.strategy, self.device)
         self.trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.optimiser = build_optimiser(model, config)
         # Frozen parts in half precision: what trains is kept in full precision, and computed as they are.
@@ -106,11 +107,11 @@ class Learner:
         rate = learning_rate(self.done, self.warmup_steps, self.steps, self.config.warmup_share)
         for group in self.optimiser.param_groups:
             group["lr"] = self.config.lr * rate
-        rank, ranks = parallel.place()
+        rank, ranks = parallelize.place()
         numbers = self.order.numbers(rank, ranks)
         readings = [self._read(rows, number) for rows, number in zip(cells, numbers, strict=True)]
         own = torch.tensor([reading.counts for reading in readings], dtype=torch.float32, device=self.device)
-        counts = parallel.total(own.sum(0))
+        counts = parallelize.total(own.sum(0))
         shares = own / counts.clamp(min=1)
         weights = torch.tensor([self._weight(name) for name in readings[0].names], device=self.device)
         told = torch.zeros_like(counts)
@@ -120,25 +121,25 @@ class Learner:
         for i in range(most):
             at, real = (i, 1.0) if i < len(readings) else (0, 0.0)
             torch.manual_seed(_seed(self.order.seed, self.done, numbers[at]))  # of dropout
-            with parallel.gathering(self.net, last=i == most - 1):
+            with parallelize.gathering(self.net, last=i == most - 1):
                 with self.precision:
                     losses = torch.stack(self.net(*_arguments(readings[at], self.device))) * (shares[at] * real)
                 ((losses * weights).sum() * ranks).backward()  # gradients are averaged over ranks
             told += losses.detach()
         norm = nn.utils.clip_grad_norm_(self.trainable.values(), self.config.clip_norm)
-        self.norm = float(parallel.whole(norm))
+        self.norm = float(parallelize.whole(norm))
         if math.isfinite(self.norm):
             self.optimiser.step()
         else:
             self.skipped += 1
         self.done += 1
-        return _by_name(readings[0].names, parallel.total(told).tolist(), counts.tolist())
+        return _by_name(readings[0].names, parallelize.total(told).tolist(), counts.tolist())
 
     @torch.no_grad()
     def evaluate(self, rows: Sequence[Row]) -> dict[str, float]:
         """The mean loss of each head over the rows, with all of their frames; every rank brings the same rows."""
         self.net.eval()
-        rank, ranks = parallel.place()
+        rank, ranks = parallelize.place()
         starts = range(0, len(rows), EVALUATED)
         sums = torch.zeros(len(self.tasks), 2, dtype=torch.float64)
         for i in range(0, len(starts), ranks):
@@ -149,7 +150,7 @@ class Learner:
                     (loss,) = self.loss(*_arguments(reading, self.device))
                 if mine == i + rank:
                     told += torch.tensor([loss.item() * reading.counts[0], reading.counts[0]], dtype=torch.float64)
-        told = parallel.total(sums.to(self.device)).cpu()
+        told = parallelize.total(sums.to(self.device)).cpu()
         by_head = defaultdict(list)
         for task, (total, count) in zip(self.tasks, told.tolist(), strict=True):
             if count:

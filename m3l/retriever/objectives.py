@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
+from m3l.distributed.collectives import first_row, gather, mean
 from m3l.retriever.clip import Retriever
 from m3l.retriever.losses import bce_loss, dfr_loss, negatives_of
-from m3l.retriever.ranks import first_row, gather, mean
 
 
 class Frames(NamedTuple):

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from m3l.config import TaskConfig
 from m3l.data.records import MediaFrames, Post
+from m3l.distributed.collectives import everywhere
 from m3l.prompts import metadata
 from m3l.retriever.objectives import Frames
 from m3l.retriever.pixels import Preprocess
-from m3l.retriever.ranks import everywhere
 
 MEMORY_BYTES = 2**30  # of one rank's decoded frames; what is more is streamed again for every epoch
 

@@ -15,10 +15,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from m3l.config import RetrieverConfig
+from m3l.distributed.collectives import first_row, world
 from m3l.retriever.adapt import adapted, merged
 from m3l.retriever.clip import Retriever
 from m3l.retriever.objectives import CaptionContrast, FrameRetrieval
-from m3l.retriever.ranks import first_row, world
 from m3l.retriever.samples import Sample, Shelf, draw, spread_labels, stack
 
 CONTRAST_FRAMES = 1  # of a post in one step of the teacher: with more it learns the posts by heart, not the subjects

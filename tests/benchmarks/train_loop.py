@@ -19,7 +19,8 @@ from rich.table import Table
 from m3l.config import Config, load, parse
 from m3l.data import storage
 from m3l.data.examples import history_of, load_examples, masked_fields, post_ids, rows
-from m3l.learning import loop, parallel
+from m3l.distributed import parallelize
+from m3l.learning import loop
 from m3l.learning.curve import Curve
 from m3l.learning.order import Order
 from m3l.learning.training import Learner
@@ -102,7 +103,7 @@ def timed(path: Path) -> None:
     step = Learner.step
 
     def timed_step(learner: Learner, cells: Any) -> dict[str, float]:
-        if parallel.place()[0] == 0:
+        if parallelize.place()[0] == 0:
             with path.open("a") as begun:
                 begun.write(f"{time.monotonic()}\n")
         return step(learner, cells)

@@ -8,7 +8,8 @@ import torch
 
 from m3l.config import LoraSettings
 from m3l.data.records import Row
-from m3l.learning import checkpoint, parallel
+from m3l.distributed import parallelize
+from m3l.learning import checkpoint
 from m3l.learning.order import Order
 from m3l.learning.training import Learner
 from m3l.model.build import build_model, build_processor
@@ -41,7 +42,7 @@ def learner(strategy: str) -> Learner:
 def cells(step: int) -> list[list[Row]]:
     """This rank's: captions of many lengths; some cells, and all of step 4, are without media."""
     made = []
-    for number in ORDER.numbers(*parallel.place()):
+    for number in ORDER.numbers(*parallelize.place()):
         frames = 0 if step == 4 or (number == 1 and step % 2) else 3
         rows = [example(8 * step + 2 * number + i, frames * (i + number) % 4) for i in range(2)]
         made.append([row(each) for each in rows])
@@ -65,8 +66,8 @@ def scenario(strategy: str, folder: Path) -> dict[str, Any]:
     return {
         "told": told,
         "held_out": taught.evaluate(HELD_OUT),
-        "weights": parallel.gathered(taught.trainable),
-        "again": parallel.gathered(again.trainable),
+        "weights": parallelize.gathered(taught.trainable),
+        "again": parallelize.gathered(again.trainable),
     }
 
 
