@@ -16,16 +16,16 @@ from m3l.data.id_hash import hashes
 from m3l.data.keyed_rows import open_store
 from m3l.data.schemas import to_table
 from m3l.data.storage import SETTINGS, claim
-from m3l.evaluation.measure import Examiner
-from m3l.evaluation.measured import MEASURED
-from m3l.evaluation.wording import Documents
+from m3l.evaluation.aggregate import figures
+from m3l.evaluation.baseline_predictions import tell_baselines
+from m3l.evaluation.evaluator import Examiner
+from m3l.evaluation.held_out import NEEDED, heads_of, held_out, only_held_out, truth_of
+from m3l.evaluation.score_schema import MEASURED
+from m3l.evaluation.text_metrics import Documents
 from m3l.report import build_report
 from m3l.retriever.stored import Embeddings
 from m3l.simulate import Simulator
-from pipelines.evaluation.baselines import tell_baselines
-from pipelines.evaluation.figures import figures
 from pipelines.evaluation.gallery import evaluation
-from pipelines.evaluation.heldout import NEEDED, heads_of, held_out, only_held_out, truth_of
 from pipelines.shared.session import connect
 from pipelines.shared.stage import Summary, console, todo, write
 

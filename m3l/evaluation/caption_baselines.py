@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from m3l.data.records import Post
-from m3l.evaluation.wording import words
+from m3l.evaluation.text_metrics import words
 
 Dated = tuple[datetime, Post]
 

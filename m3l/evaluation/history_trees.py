@@ -11,7 +11,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from m3l.data.records import History, Post
-from m3l.evaluation.baselines import features
+from m3l.evaluation.likes_baselines import features
 
 Likes = Float[np.ndarray, " post"]
 ROUNDS = 400

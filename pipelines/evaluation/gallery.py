@@ -9,9 +9,9 @@ from m3l.data import storage
 from m3l.data.examples import example, history_of, load_examples
 from m3l.data.keyed_rows import open_store
 from m3l.data.records import Effect
+from m3l.evaluation.held_out import truth_of
 from m3l.report import Evaluation
 from m3l.report.evaluation import Frame, Shown, Span, Trial
-from pipelines.evaluation.heldout import truth_of
 
 
 def evaluation(

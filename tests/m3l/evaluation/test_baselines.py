@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from m3l.data.records import Media, Post
-from m3l.evaluation import baselines
-from m3l.metrics import r2_log1p
+from m3l.evaluation import likes_baselines
+from m3l.evaluation.likes_metrics import r2_log1p
 
 START = datetime(2019, 1, 1, tzinfo=UTC)
 
@@ -31,77 +31,77 @@ def posts() -> list[Post]:
 
 
 @pytest.fixture(scope="module")
-def trees(posts: list[Post]) -> baselines.MetadataTrees:
-    return baselines.MetadataTrees().fit(posts[:500])
+def trees(posts: list[Post]) -> likes_baselines.MetadataTrees:
+    return likes_baselines.MetadataTrees().fit(posts[:500])
 
 
 def test_account_median_and_mean_fall_back_to_all_posts() -> None:
     rows = [post(0, "a", 1), post(1, "a", 3), post(2, "a", 100), post(3, "b", 7), post(4, "b", None)]
-    fitted = baselines.AccountMedian().fit(rows)
+    fitted = likes_baselines.AccountMedian().fit(rows)
     assert fitted.predict([post(9, "a"), post(9, "b"), post(9, "stranger")]).tolist() == [3, 7, 5]
-    mean = baselines.AccountMean().fit(rows)
+    mean = likes_baselines.AccountMean().fit(rows)
     assert mean.predict([post(9, "a"), post(9, "b"), post(9, "stranger")]).tolist() == [104 / 3, 7, 27.75]
-    assert baselines.Mean().fit(rows).predict(rows[:2]).tolist() == [27.75, 27.75]
+    assert likes_baselines.Mean().fit(rows).predict(rows[:2]).tolist() == [27.75, 27.75]
 
 
-def test_trees_beat_mean_and_account_median(posts: list[Post], trees: baselines.MetadataTrees) -> None:
+def test_trees_beat_mean_and_account_median(posts: list[Post], trees: likes_baselines.MetadataTrees) -> None:
     test = posts[500:]
     true = np.array([p.likes for p in test], dtype=float)
     scores = [
         r2_log1p(true, fitted.predict(test)) or 0
-        for fitted in (baselines.Mean().fit(posts[:500]), baselines.AccountMedian().fit(posts[:500]), trees)
+        for fitted in (likes_baselines.Mean().fit(posts[:500]), likes_baselines.AccountMedian().fit(posts[:500]), trees)
     ]
     assert scores == sorted(scores)
     assert scores[2] > 0.9 > scores[1] + 0.05
 
 
-def test_a_posts_own_likes_are_never_read(posts: list[Post], trees: baselines.MetadataTrees) -> None:
+def test_a_posts_own_likes_are_never_read(posts: list[Post], trees: likes_baselines.MetadataTrees) -> None:
     test = posts[490:520]  # some were trained on: then, too, only the earlier posts may speak
     blind = [p.model_copy(update={"likes": None}) for p in test]
     loud = [p.model_copy(update={"likes": 10**6}) for p in test]
     assert (trees.predict(blind) == trees.predict(loud)).all()
-    assert "likes" not in baselines.features(test)
+    assert "likes" not in likes_baselines.features(test)
 
 
 def test_the_past_holds_only_earlier_posts() -> None:
     rows = [post(2, "a", 7), post(0, "a", 1), post(1, "b", 3), post(0, "c", 9), post(0, "a", 1)]
-    frame = baselines.features(rows)
-    past = baselines._before(frame, baselines._running(frame, np.array([7.0, 1, 3, 9, 1])))
+    frame = likes_baselines.features(rows)
+    past = likes_baselines._before(frame, likes_baselines._running(frame, np.array([7.0, 1, 3, 9, 1])))
     assert past["past_posts"].fillna(0).tolist() == [2, 0, 0, 0, 0]
     assert past["past_mean"].tolist()[0] == 1
     assert past["past_day"].tolist()[0] == pytest.approx(10 / 24)
 
 
-def test_trees_repeat_themselves(posts: list[Post], trees: baselines.MetadataTrees) -> None:
-    again = baselines.MetadataTrees().fit(posts[:500])
+def test_trees_repeat_themselves(posts: list[Post], trees: likes_baselines.MetadataTrees) -> None:
+    again = likes_baselines.MetadataTrees().fit(posts[:500])
     assert (again.predict(posts[500:]) == trees.predict(posts[500:])).all()
 
 
-def test_trees_answer_for_posts_that_say_little(trees: baselines.MetadataTrees) -> None:
+def test_trees_answer_for_posts_that_say_little(trees: likes_baselines.MetadataTrees) -> None:
     told = trees.predict([post(900, "stranger"), post(901, "brand1", caption="")])
     assert np.isfinite(told).all() and (told >= 0).all()
     assert trees.predict([]).shape == (0,)
-    few = baselines.MetadataTrees().fit([post(n, "a", 10 * n) for n in range(3)])
+    few = likes_baselines.MetadataTrees().fit([post(n, "a", 10 * n) for n in range(3)])
     assert np.isfinite(few.predict([post(5)])).all()
 
 
 def test_a_post_without_a_date_has_no_past_and_is_none() -> None:
     undated = [post(n, "a", n, posted_at=None) for n in range(2, 5)]
     for rows, posts_before in ((undated, [0, 0, 0]), ([post(0), post(1), *undated], [0, 1, 0, 0, 0])):
-        frame = baselines.features(rows)
-        past = baselines._before(frame, baselines._running(frame, np.arange(len(rows), dtype=float)))
+        frame = likes_baselines.features(rows)
+        past = likes_baselines._before(frame, likes_baselines._running(frame, np.arange(len(rows), dtype=float)))
         assert past["past_posts"].fillna(0).tolist() == posts_before
-        assert np.isfinite(baselines.MetadataTrees().fit(rows).predict(rows)).all()
+        assert np.isfinite(likes_baselines.MetadataTrees().fit(rows).predict(rows)).all()
 
 
 def test_features_count_what_the_caption_holds(posts: list[Post]) -> None:
-    row = baselines.features([posts[0]]).iloc[0]
+    row = likes_baselines.features([posts[0]]).iloc[0]
     counted = "hashtags", "mentions", "emoji", "questions", "exclamations", "newlines", "videos", "duration_s"
     assert [row[name] for name in counted] == [1, 1, 1, 0, 1, 1, 1, 4.5]
-    assert baselines.features([post(0)]).iloc[0].isna()["words"]
+    assert likes_baselines.features([post(0)]).iloc[0].isna()["words"]
 
 
-@pytest.mark.parametrize("kind", [baselines.Mean, baselines.AccountMean, baselines.MetadataTrees])
+@pytest.mark.parametrize("kind", [likes_baselines.Mean, likes_baselines.AccountMean, likes_baselines.MetadataTrees])
 def test_nothing_to_learn_from_is_an_error(kind: type) -> None:
     with pytest.raises(ValueError, match="no training post has likes"):
         kind().fit([post(0, likes=None)])

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from m3l import metrics
-from m3l.evaluation.resample import Draws, each_round, interval
+from m3l.evaluation import likes_metrics
+from m3l.evaluation.bootstrap import Draws, each_round, interval
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def likes() -> tuple[np.ndarray, np.ndarray]:
 
 def test_round_0_is_what_the_libraries_tell(likes: tuple[np.ndarray, np.ndarray]) -> None:
     rounds = Draws(400, 3, seed=1).likes(*likes)
-    told = metrics.likes_metrics(*likes)
+    told = likes_metrics.likes_metrics(*likes)
     assert {name: values[0] for name, values in rounds.items()} == pytest.approx(told)
 
 
@@ -25,12 +25,14 @@ def test_every_round_is_what_the_libraries_tell_of_its_posts(likes: tuple[np.nda
     rounds = draws.likes(*likes)
     for at in (1, 2, 3):
         true, told = (np.repeat(column, draws.times[at]) for column in likes)
-        assert {name: values[at] for name, values in rounds.items()} == pytest.approx(metrics.likes_metrics(true, told))
+        assert {name: values[at] for name, values in rounds.items()} == pytest.approx(
+            likes_metrics.likes_metrics(true, told)
+        )
 
 
 def test_an_interval_surrounds_the_figure_and_repeats(likes: tuple[np.ndarray, np.ndarray]) -> None:
     first, again = (interval(Draws(400, 200, seed=3).likes(*likes)["r2_log1p"]) for _ in range(2))
-    value = metrics.r2_log1p(*likes)
+    value = likes_metrics.r2_log1p(*likes)
     assert first is not None and value is not None
     assert first[0] < value < first[1] < first[0] + 0.3
     assert first == again

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from m3l.evaluation.wording import BLEU_SUMS, Documents, bleu, wording, words
+from m3l.evaluation.text_metrics import BLEU_SUMS, Documents, bleu, wording, words
 
 CAPTIONS = [
     "a dog runs on the beach",

@@ -3,7 +3,7 @@
 import numpy as np
 
 from m3l.data.records import KeyFrame, MediaFrames
-from m3l.retriever.judging import Album, average, evenly
+from m3l.evaluation.retrieval import Album, average, evenly
 
 TRUTH = {
     "subjects": ["fox", "owl"],

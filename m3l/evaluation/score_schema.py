@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from m3l.conformal import LEVELS
-from m3l.evaluation.wording import WORDING
+from m3l.evaluation.text_metrics import WORDING
 
 EFFECT = pa.struct(
     [

@@ -11,8 +11,8 @@ from m3l.data import storage
 from m3l.data.examples import with_histories
 from m3l.data.records import Post
 from m3l.data.schemas import to_table
-from m3l.evaluation.wording import WORDING, Documents, wording
-from pipelines.evaluation.heldout import NEEDED, heads_of, held_out
+from m3l.evaluation.held_out import NEEDED, heads_of, held_out
+from m3l.evaluation.text_metrics import WORDING, Documents, wording
 
 CHUNK_ROWS = 4096
 LIKES = ("mean", "account_mean", "account_median", "trees_metadata", "trees_history", "account_recent")
@@ -32,7 +32,7 @@ def tell_baselines(config: Config, folder: str, documents: Documents) -> int:
 
     One worker holds the training rows while it fits; the held-out ones pass through in chunks.
     """
-    from m3l.evaluation import baselines, caption_baselines  # here, so that only the worker waits for it
+    from m3l.evaluation import caption_baselines, likes_baselines  # here, so that only the worker waits for it
     from m3l.evaluation.history_trees import AccountRecent, HistoryTrees
 
     posts = storage.read_rows(config.paths.of("posts"), batch_rows=CHUNK_ROWS)
@@ -40,10 +40,10 @@ def tell_baselines(config: Config, folder: str, documents: Documents) -> int:
     if storage.count_rows(folder) == sum(1 for _ in held_out(config, NEEDED)):
         return len(train)
     likes: dict[str, Any] = {
-        "mean": baselines.Mean(),
-        "account_mean": baselines.AccountMean(),
-        "account_median": baselines.AccountMedian(),
-        "trees_metadata": baselines.MetadataTrees(),
+        "mean": likes_baselines.Mean(),
+        "account_mean": likes_baselines.AccountMean(),
+        "account_median": likes_baselines.AccountMedian(),
+        "trees_metadata": likes_baselines.MetadataTrees(),
     }
     captions: dict[str, Any] = {
         "nearest_post": caption_baselines.NearestCaption(),

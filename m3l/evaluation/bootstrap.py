@@ -42,7 +42,7 @@ class Draws:
         return _over(self.sums(values), self.sums(counts))
 
     def likes(self, true: Column, told: Column) -> dict[str, Rounds]:
-        """The metrics of `m3l.metrics.LIKES`, in each round."""
+        """The metrics of `m3l.evaluation.likes_metrics.LIKES`, in each round."""
         y, off = np.log1p(true), np.log1p(true) - np.log1p(np.clip(told, 0, None))
         y = y - y.mean()  # the sums of squares below differ by little where it is far from 0
         spread = self.mean(y**2) - self.mean(y) ** 2

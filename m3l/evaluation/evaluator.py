@@ -8,10 +8,10 @@ from jaxtyping import Float16
 
 from m3l.corpus import Formula, named_in
 from m3l.data.records import Context, Effect, Example, MediaFrames, Row
-from m3l.evaluation.measured import READ_BY
+from m3l.evaluation.retrieval import Album, average, evenly
+from m3l.evaluation.score_schema import READ_BY
+from m3l.evaluation.text_metrics import Documents, wording
 from m3l.evaluation.why import why
-from m3l.evaluation.wording import Documents, wording
-from m3l.retriever.judging import Album, average, evenly
 from m3l.retriever.ranking import best_first
 from m3l.retriever.stored import Embeddings
 from m3l.simulate import Simulator

@@ -9,11 +9,11 @@ from m3l.config import Config
 from m3l.conformal import Intervals
 from m3l.data import storage
 from m3l.data.id_hash import hashes
-from m3l.evaluation.measured import NUMBERS
-from m3l.evaluation.resample import Column
+from m3l.evaluation import baseline_predictions
+from m3l.evaluation.bootstrap import Column
+from m3l.evaluation.held_out import truth_of
+from m3l.evaluation.score_schema import NUMBERS
 from m3l.evaluation.summarise import agreement, coverage, summarise
-from pipelines.evaluation import baselines
-from pipelines.evaluation.heldout import truth_of
 
 HEADLINE = "test_random"  # the split whose likes stand at the top; every split stands under "splits"
 POINTS = 2000  # (true likes, told likes, split) for the report's scatter
@@ -23,7 +23,7 @@ PLAIN = ("likes", "cold_account")
 def figures(config: Config, measured: str, told: str) -> tuple[dict[str, Any], list[tuple[float, float, str]]]:
     """metrics.json without "run", and POINTS of the posts."""
     ids, numbers = _columns(measured, (*PLAIN, *NUMBERS))
-    numbers |= _aligned(ids, *_columns(told, baselines.NUMBERS))
+    numbers |= _aligned(ids, *_columns(told, baseline_predictions.NUMBERS))
     order = np.argsort(ids)  # whatever the order of the parts is, the bootstrap draws the same
     numbers = {name: column[order] for name, column in numbers.items()}
     splits = np.array(list(storage.read_column(measured, "split")))[order]

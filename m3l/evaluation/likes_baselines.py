@@ -16,7 +16,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.model_selection import GroupKFold, KFold
 
 from m3l.data.records import Post
-from m3l.evaluation.wording import words
+from m3l.evaluation.text_metrics import words
 
 Likes = Float[np.ndarray, " post"]
 _EMOJI = "[\u203c-\u3299\U0001f000-\U0001faff]"

@@ -10,7 +10,7 @@ from jaxtyping import Float16
 
 from m3l.corpus import on_screen
 from m3l.data.records import MediaFrames
-from m3l.metrics import near_duplicates, recall_at, reciprocal_rank
+from m3l.evaluation.likes_metrics import near_duplicates, recall_at, reciprocal_rank
 
 JUDGED = pa.struct(  # who chose some frames, and `Album.judge` of them
     [
