@@ -12,8 +12,8 @@ from torch import Tensor
 
 from m3l.config import ModelConfig, TaskConfig
 from m3l.data.records import ContextFrame, Example
+from m3l.history.features import numbers
 from m3l.masking import TokenMask
-from m3l.numbers import numbers
 from m3l.prompts import answer, metadata, neutral, pieces
 
 IGNORED = -100

@@ -15,7 +15,7 @@ from m3l.card import card
 from m3l.config import Config, ConfigError, parse
 from m3l.conformal import Intervals
 from m3l.data import storage
-from m3l.history import Memory
+from m3l.history.timeline import Memory
 from m3l.model.build import build_model, is_local
 from m3l.model.modeling import M3L
 from m3l.pickles import pickles

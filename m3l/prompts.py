@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from m3l.config import TaskConfig
 from m3l.data.records import Post
-from m3l.history import told
+from m3l.history.timeline import told
 
 MASK = "[MASK]"
 OPTIONAL = {

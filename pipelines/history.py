@@ -20,8 +20,8 @@ from m3l.data.id_hash import hashes
 from m3l.data.records import ACCOUNTS, COMPANY
 from m3l.data.schemas import HISTORY, POSTS, TIMELINES, to_table
 from m3l.data.storage import SETTINGS, claim
-from m3l.history import Known, Memory, Timeline
-from m3l.priors import read_priors
+from m3l.history.account_statistics import read_priors
+from m3l.history.timeline import Known, Memory, Timeline
 from m3l.tables import Row
 from pipelines.shared.session import connect
 from pipelines.shared.stage import Summary, console, count

@@ -1,6 +1,6 @@
 """The strongest baselines where the account is known: its rolling level, and trees on its history and the metadata.
 
-Both take posts that hold their histories (m3l/history.py), and never read a post's own likes to predict it.
+Both take posts that hold their histories (m3l/history/timeline.py), and never read a post's own likes to predict it.
 """
 
 from collections.abc import Sequence

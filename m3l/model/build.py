@@ -12,9 +12,9 @@ from transformers import AutoProcessor
 
 from m3l.config import ConfigError, LoraSettings, ModelConfig
 from m3l.data import storage
+from m3l.history.features import NUMBERS
 from m3l.model.modeling import M3L, M3LConfig
 from m3l.model.tiny import tiny_model, tiny_processor
-from m3l.numbers import NUMBERS
 from m3l.prompts import MASK
 
 LLAMA = "q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj"

@@ -9,7 +9,7 @@ class Silent(nn.Linear):
 
 
 class HistoryHead(nn.Module):
-    """m3l/numbers.py -> standardised log1p(likes): the account's level, and how the post departs from it.
+    """m3l/history/features.py -> standardised log1p(likes): the account's level, and how the post departs from it.
 
     It begins as the level alone, which is 0 (the mean of training) where nothing is known.
     """

@@ -145,7 +145,7 @@ class M3L(InstructBlipForConditionalGeneration):
 
         `visual` are the features that `see` gave; else `media` are the arguments of `see`, or nothing when no
         post of the batch has frames. For an encoder-decoder model `labels` belong to the decoder. `history` are the
-        numbers of m3l/numbers.py; a model with a history head needs them to tell likes.
+        numbers of m3l/history/features.py; a model with a history head needs them to tell likes.
         """
         embeds = self._embed(input_ids, visual, media)
         causal = self.config.use_decoder_only_language_model

@@ -12,10 +12,10 @@ from m3l.config import ConfigError, HistoryConfig, load
 from m3l.data import storage
 from m3l.data.records import History, Media, Post, Prior, together
 from m3l.data.schemas import TIMELINES, to_table
-from m3l.history import Known, Memory, Timeline, told
-from m3l.numbers import NUMBERS, numbers
+from m3l.history.account_statistics import read_priors
+from m3l.history.features import NUMBERS, numbers
+from m3l.history.timeline import Known, Memory, Timeline, told
 from m3l.posts import TableError
-from m3l.priors import read_priors
 from m3l.prompts import metadata, render
 
 START = datetime(2021, 1, 1, tzinfo=UTC)

@@ -11,7 +11,7 @@ from m3l.data import storage
 from m3l.data.examples import recalled
 from m3l.data.records import History, Post, together
 from m3l.data.schemas import POSTS, to_table
-from m3l.history import Known, Memory, Timeline
+from m3l.history.timeline import Known, Memory, Timeline
 from pipelines import history
 
 START = datetime(2021, 1, 1, tzinfo=UTC)

@@ -9,7 +9,7 @@ from m3l.config import HistoryConfig
 from m3l.data.records import History, Post, Prior
 from m3l.evaluation.history_trees import AccountRecent, HistoryTrees
 from m3l.evaluation.likes_metrics import r2_log1p
-from m3l.history import Known, Timeline
+from m3l.history.timeline import Known, Timeline
 
 START = datetime(2021, 1, 1, tzinfo=UTC)
 PRIOR = Prior(until=START, mean=2.0, median=np.log1p(6), low=0.0, high=5.0)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from m3l.data.records import Example, History
-from m3l.history import Known, Timeline
+from m3l.history.timeline import Known, Timeline
 from m3l.model.build import build_model
 from m3l.model.history import Silent
 from m3l.model.modeling import M3L

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from m3l.data.records import Prior
-from m3l.history import Timeline
+from m3l.history.timeline import Timeline
 from m3l.tables import Row, TableError, read_table
 
 COLUMNS = {
