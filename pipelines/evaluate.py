@@ -22,9 +22,9 @@ from m3l.evaluation.evaluator import Examiner
 from m3l.evaluation.held_out import NEEDED, heads_of, held_out, only_held_out, truth_of
 from m3l.evaluation.score_schema import MEASURED
 from m3l.evaluation.text_metrics import Documents
+from m3l.inference.simulator import Simulator
 from m3l.report import build_report
 from m3l.retriever.stored import Embeddings
-from m3l.simulate import Simulator
 from pipelines.evaluation.gallery import evaluation
 from pipelines.shared.session import connect
 from pipelines.shared.stage import Summary, console, todo, write

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from m3l import bundle
 from m3l.config import Config, ConfigError
+from m3l.inference import bundle
 from m3l.model.merge import export
 from pipelines.shared.stage import console
 

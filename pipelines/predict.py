@@ -8,7 +8,6 @@ import pyarrow as pa
 import ray
 from ray.data import Dataset
 
-from m3l.bundle import HISTORY as HISTORY_FOLDER
 from m3l.config import Config, ConfigError, parse
 from m3l.data import storage
 from m3l.data.examples import recalled
@@ -17,9 +16,10 @@ from m3l.data.records import Post, Prediction
 from m3l.data.schemas import PREDICTIONS, to_table
 from m3l.data.storage import claim
 from m3l.export import COLUMNS, check_format, write_table
+from m3l.inference.bundle import HISTORY as HISTORY_FOLDER
+from m3l.inference.simulator import Simulator
 from m3l.media.keyframes import KeyFrameReader
 from m3l.posts import TableError, check_columns, parse_row, read_table
-from m3l.simulate import Simulator
 from pipelines.history import KNOWN, remember
 from pipelines.shared.session import connect
 from pipelines.shared.stage import Summary, todo, write

@@ -19,13 +19,13 @@ from torch import Tensor
 
 from m3l.batch import Collator, LikesScale
 from m3l.config import Config, ConfigError, parse
-from m3l.conformal import Intervals
 from m3l.cost.estimate import cache_line, plan
 from m3l.data import storage
 from m3l.data.examples import history_of, load_examples, masked_fields, post_ids, recalled, rows
 from m3l.data.records import ACCOUNTS, COMPANY, Example, Post
 from m3l.data.storage import claim
 from m3l.distributed import parallelize
+from m3l.inference.conformal import Intervals
 from m3l.learning.curve import Curve
 from m3l.learning.loop import train
 from m3l.learning.order import Order
@@ -224,8 +224,8 @@ def _save(
     final: dict[str, float],
 ) -> None:  # fmt: skip
     # They know the retriever, too: seconds that no rank needs to wait for at its start.
-    from m3l import bundle
-    from pipelines.learning.calibrate import calibrated
+    from m3l.inference import bundle
+    from m3l.inference.calibrate import calibrated
 
     model = learner.model
     if weights is not None:  # of a model that is sharded itself

@@ -29,7 +29,7 @@ class Model:
     """Holds the Simulator and answers posts a batch at a time."""
 
     def __init__(self, bundle: str, batch_size: int, batch_wait_s: float) -> None:
-        from m3l.simulate import Simulator  # here, so that the ingress does without torch
+        from m3l.inference.simulator import Simulator  # here, so that the ingress does without torch
 
         self.simulator = Simulator.load(bundle)
         batch = serve.batch(max_batch_size=batch_size, batch_wait_timeout_s=batch_wait_s)
@@ -65,7 +65,7 @@ class Model:
             return [self._tell([post], [read])[0] for post, read in zip(posts, media, strict=True)]
 
     def _why(self, post: Post, media: list[MediaFrames]) -> list[Effect] | str:
-        from m3l.evaluation.why import why
+        from m3l.inference.attribution import why
 
         if "likes" not in self.simulator.heads:
             return []

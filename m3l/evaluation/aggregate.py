@@ -6,7 +6,6 @@ import numpy as np
 from jaxtyping import Bool
 
 from m3l.config import Config
-from m3l.conformal import Intervals
 from m3l.data import storage
 from m3l.data.id_hash import hashes
 from m3l.evaluation import baseline_predictions
@@ -14,6 +13,7 @@ from m3l.evaluation.bootstrap import Column
 from m3l.evaluation.held_out import truth_of
 from m3l.evaluation.score_schema import NUMBERS
 from m3l.evaluation.summarise import agreement, coverage, summarise
+from m3l.inference.conformal import Intervals
 
 HEADLINE = "test_random"  # the split whose likes stand at the top; every split stands under "splits"
 POINTS = 2000  # (true likes, told likes, split) for the report's scatter

@@ -11,10 +11,10 @@ from m3l.data.records import Context, Effect, Example, MediaFrames, Row
 from m3l.evaluation.retrieval import Album, average, evenly
 from m3l.evaluation.score_schema import READ_BY
 from m3l.evaluation.text_metrics import Documents, wording
-from m3l.evaluation.why import why
+from m3l.inference.attribution import why
+from m3l.inference.simulator import Simulator
 from m3l.retriever.ranking import best_first
 from m3l.retriever.stored import Embeddings
-from m3l.simulate import Simulator
 
 
 class Examiner:

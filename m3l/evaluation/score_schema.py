@@ -2,8 +2,8 @@
 
 import pyarrow as pa
 
-from m3l.conformal import LEVELS
 from m3l.evaluation.text_metrics import WORDING
+from m3l.inference.conformal import LEVELS
 
 EFFECT = pa.struct(
     [

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from m3l.conformal import LEVELS, Intervals, by_chance
 from m3l.evaluation.bootstrap import Column, Draws, Rounds, each_round, interval
 from m3l.evaluation.likes_metrics import likes_metrics
 from m3l.evaluation.text_metrics import BLEU_SUMS, bleu
+from m3l.inference.conformal import LEVELS, Intervals, by_chance
 
 Figures = dict[str, dict[str, tuple[float | None, Rounds]]]  # metric -> who -> as it is, and in each round
 Numbers = Mapping[str, Column]  # column of measured rows -> its value for each post, NaN where it is not known

@@ -10,15 +10,15 @@ import pytest
 import torch
 from transformers import InstructBlipForConditionalGeneration
 
-from m3l import bundle
 from m3l.batch import LikesScale
-from m3l.card import card
 from m3l.config import ClipConfig, Config, ConfigError, override
-from m3l.conformal import Intervals, widths
+from m3l.inference import bundle
+from m3l.inference.conformal import Intervals, widths
+from m3l.inference.model_card import card
+from m3l.inference.pickle_scan import pickles
 from m3l.model.build import build_model, build_processor
 from m3l.model.merge import export
 from m3l.model.modeling import M3L
-from m3l.pickles import pickles
 from m3l.retriever.clip import Retriever
 
 from .made import BEHAVIOUR, CONTENT, TINY, collator, example

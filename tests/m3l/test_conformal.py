@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from m3l.conformal import ENOUGH, LEVELS, Intervals, by_chance, widths
+from m3l.inference.conformal import ENOUGH, LEVELS, Intervals, by_chance, widths
 
 
 @pytest.mark.parametrize("draw", ["normal", "standard_cauchy", "exponential"])

@@ -6,13 +6,13 @@ from typing import Any
 import torch
 import yaml
 
-from m3l.bundle import Bundle
 from m3l.config import load
-from m3l.conformal import Intervals
+from m3l.inference.bundle import Bundle
+from m3l.inference.conformal import Intervals
+from m3l.inference.simulator import Simulator
 from m3l.learning.order import Order
 from m3l.learning.training import Learner
 from m3l.model.build import build_model
-from m3l.simulate import Simulator
 
 from .made import TINY, collator, example, row
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from m3l.pickles import pickles
+from m3l.inference.pickle_scan import pickles
 
 
 def zipped(legacy: bool) -> bytes:

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from m3l.batch import LikesScale
-from m3l.bundle import Bundle
 from m3l.config import EvaluateConfig, override
-from m3l.conformal import Intervals, widths
 from m3l.data.records import Example
-from m3l.evaluation.calibrate import calibrate
-from m3l.simulate import Simulator
+from m3l.inference.bundle import Bundle
+from m3l.inference.calibrate import calibrate
+from m3l.inference.conformal import Intervals, widths
+from m3l.inference.simulator import Simulator
 
 from .made import TINY, example
 

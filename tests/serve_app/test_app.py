@@ -56,7 +56,7 @@ def test_an_uploaded_video_is_answered_with_likes_a_caption_and_its_frames(servi
 
 
 def test_online_answers_are_the_offline_ones_also_in_a_batch(service, tiny_bundle, video):
-    from m3l.simulate import Simulator
+    from m3l.inference.simulator import Simulator
 
     media = Media(kind="video", url="clip.mp4")
     post = Post(

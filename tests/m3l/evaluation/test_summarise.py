@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from m3l.conformal import Intervals, widths
 from m3l.evaluation.score_schema import NUMBERS
 from m3l.evaluation.summarise import agreement, coverage, summarise
 from m3l.evaluation.text_metrics import BLEU_SUMS
+from m3l.inference.conformal import Intervals, widths
 
 
 def numbers(posts: int = 40, **known: Any) -> dict[str, np.ndarray]:

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from m3l.batch import LikesScale
-from m3l.bundle import Bundle
 from m3l.config import CorpusConfig, override
-from m3l.conformal import Intervals
 from m3l.corpus import Formula, World
 from m3l.data.records import Effect, Example
-from m3l.evaluation.why import why
+from m3l.inference.attribution import why
+from m3l.inference.bundle import Bundle
+from m3l.inference.conformal import Intervals
+from m3l.inference.simulator import Simulator
 from m3l.prompts import nameless, week, without
-from m3l.simulate import Simulator
 
 from ..made import TINY, example
 

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from m3l.data.records import Effect, Example, Post
+from m3l.inference.simulator import Simulator
 from m3l.prompts import OPTIONAL, nameless, week, without
-from m3l.simulate import Simulator
 
 
 class Variant(NamedTuple):

@@ -4,7 +4,7 @@ import textwrap
 from typing import Any
 
 from m3l.config import Config
-from m3l.conformal import LEVELS, Widths
+from m3l.inference.conformal import LEVELS, Widths
 
 LIMITS = (
     "It knows posts like those it was trained on: other networks, languages, years or kinds of account are untested.",

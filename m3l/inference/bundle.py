@@ -11,14 +11,14 @@ from safetensors.torch import load_file, save_file
 from transformers import InstructBlipProcessor
 
 from m3l.batch import LikesScale
-from m3l.card import card
 from m3l.config import Config, ConfigError, parse
-from m3l.conformal import Intervals
 from m3l.data import storage
 from m3l.history.timeline import Memory
+from m3l.inference.conformal import Intervals
+from m3l.inference.model_card import card
+from m3l.inference.pickle_scan import pickles
 from m3l.model.build import build_model, is_local
 from m3l.model.modeling import M3L
-from m3l.pickles import pickles
 from m3l.retriever.clip import Retriever
 
 WEIGHTS, CONFIG, FACTS, CARD = "model.safetensors", "config.yaml", "bundle.json", "MODEL_CARD.md"
