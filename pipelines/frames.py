@@ -9,8 +9,8 @@ from m3l.data.records import Media, MediaFrames
 from m3l.data.schemas import KEYFRAMES, to_table
 from m3l.data.storage import claim
 from m3l.media.errors import MediaError
-from m3l.media.keyframes import KeyFrameReader, failed
 from m3l.media.limits import decoder_bytes, reply_bytes
+from m3l.media.reader import KeyFrameReader, failed
 from pipelines.shared.attempts import Attempts
 from pipelines.shared.session import connect
 from pipelines.shared.stage import Parts, Summary, console, count, todo

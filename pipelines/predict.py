@@ -18,7 +18,7 @@ from m3l.data.storage import claim
 from m3l.export import COLUMNS, check_format, write_table
 from m3l.inference.bundle import HISTORY as HISTORY_FOLDER
 from m3l.inference.simulator import Simulator
-from m3l.media.keyframes import KeyFrameReader
+from m3l.media.reader import KeyFrameReader
 from m3l.posts import TableError, check_columns, parse_row, read_table
 from pipelines.history import KNOWN, remember
 from pipelines.shared.session import connect

@@ -20,7 +20,7 @@ from starlette.exceptions import HTTPException
 
 from m3l.config import Config
 from m3l.data.records import Media, MediaFrames, MediaKind, Post, Prediction
-from m3l.media.keyframes import KeyFrameReader
+from m3l.media.reader import KeyFrameReader
 from serve_app.messages import Answer, Draft, DraftWithFiles, DraftWithMedia, FrameShown, UnreadMedium
 
 READERS = 4  # files fetched at a time; one is decoded at a time

@@ -5,10 +5,10 @@ from pathlib import Path
 import cv2
 
 from m3l.config import MediaConfig
-from m3l.media.container import sniff
 from m3l.media.errors import MediaError
 from m3l.media.images import sample_image
 from m3l.media.sample import Frame, Samples, fill, sample_video
+from m3l.media.sniff import sniff
 
 Encoded = tuple[float, int, int, bytes]  # time in seconds, width, height, JPEG
 
@@ -27,7 +27,7 @@ def extract(path: Path, config: MediaConfig) -> list[Encoded]:
 
 
 def _distilled(samples: Samples, config: MediaConfig) -> list[Encoded]:
-    from m3l.media.distil import distil, score  # here: Katna's libraries start as slowly as ten pictures are read
+    from m3l.media.katna import distil, score  # here: Katna's libraries start as slowly as ten pictures are read
 
     scores, encoded = [], []
     for time_s, frame in samples.frames:

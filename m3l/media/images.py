@@ -9,10 +9,10 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from m3l.config import MediaConfig
-from m3l.media.container import ImageFormat
 from m3l.media.errors import MediaError
 from m3l.media.limits import check_animation, check_size
 from m3l.media.sample import Frame, Grid, Samples
+from m3l.media.sniff import ImageFormat
 
 
 def sample_image(path: Path, format: ImageFormat, config: MediaConfig) -> Samples:

@@ -12,10 +12,10 @@ from av.container import InputContainer
 from jaxtyping import UInt8
 
 from m3l.config import MediaConfig
-from m3l.media.container import VideoFormat
 from m3l.media.decode import DAMAGE, decode, decode_wanted
 from m3l.media.errors import MediaError
 from m3l.media.limits import MAX_PACKETS, check_animation, check_size
+from m3l.media.sniff import VideoFormat
 
 Frame = UInt8[np.ndarray, "height width 3"]  # RGB
 

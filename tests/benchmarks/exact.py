@@ -6,8 +6,8 @@ from typing import NamedTuple
 import av
 import numpy as np
 
-from m3l.media.container import sniff
 from m3l.media.sample import sample_video
+from m3l.media.sniff import sniff
 
 from .ours import CONFIG
 

@@ -18,7 +18,7 @@ from m3l.config import Config
 from m3l.data import storage
 from m3l.data.records import Media
 from m3l.data.schemas import KEYFRAMES, to_table
-from m3l.media.keyframes import KeyFrameReader
+from m3l.media.reader import KeyFrameReader
 from pipelines import frames
 from pipelines.shared.session import connect
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 
 from m3l.config import MediaConfig
-from m3l.media.decoder import Decoder
+from m3l.media.decode_process import Decoder
 
 from .footage import footage
 

@@ -8,7 +8,7 @@ import pytest
 MODELS = {"torch", "transformers", "open_clip", "sklearn", "Katna", "matplotlib"}
 SPARED = {
     "pipelines.cli": MODELS | {"numpy", "pyarrow", "ray"},  # `m3l --help`
-    "m3l.media.child": MODELS | {"pandas", "scipy.stats", "ray"},  # one for every worker that reads media
+    "m3l.media.decode_worker": MODELS | {"pandas", "scipy.stats", "ray"},  # one for every worker that reads media
     "pipelines.frames": MODELS | {"openpyxl", "cv2"},
 }
 

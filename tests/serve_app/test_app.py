@@ -15,7 +15,7 @@ import pytest
 
 from m3l.config import Config, MediaConfig, Paths, RayConfig, ServeConfig
 from m3l.data.records import Media, Post
-from m3l.media.keyframes import key_frames
+from m3l.media.reader import key_frames
 from pipelines.serve import deployed
 
 DRAFT = {"username": "nasa", "posted_at": "2021-07-20T15:00:00Z", "caption": "Sunrise"}

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from m3l.config import MediaConfig
-from m3l.media.container import sniff
 from m3l.media.sample import Frame, sample_video
+from m3l.media.sniff import sniff
 
 BITS, CELL = 8, 16  # the number is burnt in as a row of black and white cells
 

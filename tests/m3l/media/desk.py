@@ -9,7 +9,7 @@ from PIL import Image
 
 from m3l.config import MediaConfig
 from m3l.data.records import Media, MediaFrames
-from m3l.media.keyframes import KeyFrameReader
+from m3l.media.reader import KeyFrameReader
 
 from .clips import write_video
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from m3l.media.container import sniff
 from m3l.media.errors import MediaError
+from m3l.media.sniff import sniff
 
 from .clips import numbered, write_gif, write_video
 from .forged import TEXTS

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import skimage.data
 
-from m3l.media.distil import distil, score
+from m3l.media.katna import distil, score
 from m3l.media.sample import Frame, fill
 
 from .footage import scenes

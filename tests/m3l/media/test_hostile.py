@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from m3l.media import decoder
+from m3l.media import decode_process
 from m3l.media.sample import sample_video
 
 from .clips import write_gif, write_video
@@ -97,12 +97,12 @@ def test_a_hostile_file_is_an_error_row(name: str, desk: Desk, tmp_path: Path) -
     forge, kind = FILES[name]
     (desk.root / name).write_bytes(forge(tmp_path))
     desk.assert_good()
-    decoder, before_s = desk.decoder(), cpu_s(desk.decoder())
+    decode_process, before_s = desk.decoder(), cpu_s(desk.decoder())
 
     row = desk.read(name)
 
-    assert desk.decoder() == decoder
-    assert cpu_s(decoder) - before_s < CPU_S
+    assert desk.decoder() == decode_process
+    assert cpu_s(decode_process) - before_s < CPU_S
     assert (row.url, row.frames) == (name, ())
     assert row.error is not None
     assert re.match(rf"{kind}\b", row.error), row.error
@@ -177,10 +177,10 @@ def test_decoding_without_end_is_ended(tmp_path: Path) -> None:
     (tmp_path / "slow.gif").write_bytes(gif_bomb(2000, 500))
     with desk.reader:
         desk.assert_good()  # so that the process is there
-        decoder = desk.decoder()
+        decode_process = desk.decoder()
         desk.reader._decoder.config = CONFIG.model_copy(update={"decode_timeout_s": 0.2})  # it takes seconds
         assert str(desk.read("slow.gif").error).startswith("timeout: ")
-        assert not decoder.is_running()
+        assert not decode_process.is_running()
         desk.reader._decoder.config = CONFIG
         desk.assert_good()
 
@@ -204,7 +204,7 @@ def test_a_file_that_kills_the_decoder_each_time_is_an_error_each_time(
 ) -> None:
     (tmp_path / "crashing.py").write_text(CRASHING)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(decoder, "_CHILD", "crashing")
+    monkeypatch.setattr(decode_process, "_CHILD", "crashing")
     desk = Desk(tmp_path)
     (tmp_path / "bad.mp4").write_bytes(b"crash")
     with desk.reader:

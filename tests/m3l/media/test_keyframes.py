@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from m3l.data.records import Media
-from m3l.media.keyframes import KeyFrameReader
+from m3l.media.reader import KeyFrameReader
 
 from .clips import number, numbered, write_gif, write_video
 from .desk import CONFIG, Desk, pictures

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from m3l.config import MediaConfig
-from m3l.media import decoder
+from m3l.media import decode_process
 from m3l.media.limits import LIBRARIES_BYTES, MAX_SIDE, PICTURES, decoder_bytes, frame_bytes, reply_bytes
 
 from .desk import CONFIG, Desk
@@ -44,7 +44,7 @@ child.main()
 def test_more_is_an_error_row(size: int, error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "greedy.py").write_text(GREEDY.format(size=size))
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(decoder, "_CHILD", "greedy")
+    monkeypatch.setattr(decode_process, "_CHILD", "greedy")
     desk = Desk(tmp_path)
     with desk.reader:
         assert str(desk.read("good.mp4").error).startswith(error)

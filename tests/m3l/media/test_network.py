@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from m3l.media.network import give_up_network
+from m3l.media.seccomp import give_up_network
 
 from .desk import Desk
 
@@ -53,5 +53,5 @@ def test_the_decoder_has_given_it_up(desk: Desk) -> None:
 
 
 def test_elsewhere_it_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("m3l.media.network._MACHINES", {})
+    monkeypatch.setattr("m3l.media.seccomp._MACHINES", {})
     assert not give_up_network()

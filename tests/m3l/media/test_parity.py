@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from m3l.config import MediaConfig
-from m3l.media.distil import Selector, score
 from m3l.media.extract import extract
+from m3l.media.katna import Selector, score
 
 from .clips import sampled, write_video
 from .footage import FRAMES, KINDS

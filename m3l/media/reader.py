@@ -6,7 +6,7 @@ from typing import Self
 
 from m3l.config import MediaConfig
 from m3l.data.records import Media, MediaFrames
-from m3l.media.decoder import Decoder
+from m3l.media.decode_process import Decoder
 from m3l.media.errors import MediaError
 from m3l.media.fetch import fetch
 

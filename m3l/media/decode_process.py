@@ -17,7 +17,7 @@ from m3l.media.errors import MediaError
 from m3l.media.limits import reply_bytes
 
 START_TIMEOUT_S = 120.0  # imports, on a busy machine
-_CHILD = "m3l.media.child"
+_CHILD = "m3l.media.decode_worker"
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")  # it gets no keys, no tokens
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
@@ -30,7 +30,7 @@ _ENVIRONMENT = {
 
 
 class Decoder:
-    """Reads local media files in one child (m3l/media/child.py), started when needed; thread-safe."""
+    """Reads local media files in one child (m3l/media/decode_worker.py), started when needed; thread-safe."""
 
     def __init__(self, config: MediaConfig) -> None:
         self.config = config
@@ -103,7 +103,7 @@ def _ask(child: subprocess.Popen[bytes], path: Path) -> None:
 def _reply(
     child: subprocess.Popen[bytes], config: MediaConfig, timeout_s: float
 ) -> tuple[tuple[KeyFrame, ...], MediaError | None]:
-    """The next reply, as m3l/media/child.py describes it, taken as data of a stranger."""
+    """The next reply, as m3l/media/decode_worker.py describes it, taken as data of a stranger."""
     deadline, left = time.monotonic() + timeout_s, reply_bytes(config)
 
     def receive(count: int) -> bytes:

@@ -23,7 +23,7 @@ from m3l.config import MediaConfig
 from m3l.media.errors import MediaError
 from m3l.media.extract import Encoded, extract
 from m3l.media.limits import decoder_bytes
-from m3l.media.network import give_up_network
+from m3l.media.seccomp import give_up_network
 
 
 def main() -> None:
