@@ -9,9 +9,9 @@ from torch import nn
 
 from m3l.config import Config, ConfigError, ModelConfig
 from m3l.cost.flops import Cost, costs, layers
+from m3l.model.architectures import TEXTS, published
 from m3l.model.build import own_parts, prepared, untied
-from m3l.model.modeling import M3L, M3LConfig
-from m3l.model.published import TEXTS, published
+from m3l.model.m3l import M3L, M3LConfig
 
 PEAK_TFLOPS = {"a100": 312, "l40s": 362, "h100": 989, "h200": 989, "b200": 2250}  # dense bf16, by the makers' sheets
 TRAINED_BYTES = 4 + 4 + 8  # of a parameter that trains: float32 itself, its gradient, AdamW's two moments

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers.modeling_outputs import BaseModelOutput
 
 from m3l.config import Config, PlanConfig
-from m3l.model.modeling import M3L
+from m3l.model.m3l import M3L
 
 SHORT = 12  # blocks of a stack that are all counted; of a longer one, whose blocks are alike, what two more take
 

@@ -18,7 +18,7 @@ from m3l.inference.conformal import Intervals
 from m3l.inference.model_card import card
 from m3l.inference.pickle_scan import pickles
 from m3l.model.build import build_model, is_local
-from m3l.model.modeling import M3L
+from m3l.model.m3l import M3L
 from m3l.retriever.clip import Retriever
 
 WEIGHTS, CONFIG, FACTS, CARD = "model.safetensors", "config.yaml", "bundle.json", "MODEL_CARD.md"

@@ -20,7 +20,7 @@ from m3l.learning.order import Order
 from m3l.learning.reading import Reader, Reading, loss_name
 from m3l.learning.stopping import EarlyStopping
 from m3l.learning.vision_cache import VisionCache
-from m3l.model.modeling import M3L
+from m3l.model.m3l import M3L
 
 EVALUATED = 32  # rows of an evaluation that are read at once
 

@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from m3l.config import ConfigError, TinyModel
-from m3l.model.modeling import M3L, M3LConfig
+from m3l.model.m3l import M3L, M3LConfig
 from m3l.model.tiny import tiny_model, tiny_processor
 from m3l.prompts import MASK
 

@@ -1,6 +1,5 @@
 """From configuration to a model and its processor: a checkpoint, or a tiny one from nothing."""
 
-import re
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -10,15 +9,13 @@ import torch
 from torch import nn
 from transformers import AutoProcessor
 
-from m3l.config import ConfigError, LoraSettings, ModelConfig
+from m3l.config import ConfigError, ModelConfig
 from m3l.data import storage
 from m3l.history.features import NUMBERS
-from m3l.model.modeling import M3L, M3LConfig
+from m3l.model.lora import adapt
+from m3l.model.m3l import M3L, M3LConfig
 from m3l.model.tiny import tiny_model, tiny_processor
 from m3l.prompts import MASK
-
-LLAMA = "q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj"
-T5 = "q|k|v|o|wi_0|wi_1|wo"
 
 
 def build_processor(config: ModelConfig, texts: Iterable[str] = ()) -> Any:
@@ -83,29 +80,6 @@ def untied(model: M3L) -> M3L:
 def is_local(checkpoint: str) -> bool:
     """Whether a checkpoint is a folder of one's own, local or `s3://`, and no name on a hub."""
     return "://" in checkpoint or Path(checkpoint).is_dir()
-
-
-def adapt(model: M3L, settings: LoraSettings) -> None:
-    """Freeze the language model and put LoRA (arXiv 2106.09685) on its linear layers; [MASK]'s embedding trains."""
-    from peft import LoraConfig, inject_adapter_in_model  # here, because its import takes a second
-
-    model.language_model.requires_grad_(False)
-    layers = LLAMA if model.config.use_decoder_only_language_model else T5
-    names = [n for n, m in model.named_modules() if isinstance(m, nn.Linear)]
-    targets = [n for n in names if re.fullmatch(rf"language_model\..*\.({layers})", n)]
-    trains = {n for n, p in model.named_parameters() if p.requires_grad}
-    embedding = "embed_tokens" if model.config.use_decoder_only_language_model else "shared"
-    lora = LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        lora_dropout=settings.dropout,
-        target_modules=targets,
-        trainable_token_indices={embedding: [model.config.mask_token_id]},
-    )
-    inject_adapter_in_model(lora, model)
-    for name, parameter in model.named_parameters():  # peft freezes everything that it did not add
-        if name in trains:
-            parameter.requires_grad_(True)
 
 
 def _from_checkpoint(config: ModelConfig, processor: Any) -> M3L:

@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from m3l.config import TinyModel
-from m3l.model.modeling import M3L, M3LConfig
+from m3l.model.m3l import M3L, M3LConfig
 from m3l.prompts import MASK
 
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from transformers import InstructBlipQFormerConfig, InstructBlipVisionConfig, LlamaConfig
 
 from m3l.config import LoraSettings
-from m3l.model.build import adapt
-from m3l.model.modeling import M3L, M3LConfig
+from m3l.model.lora import adapt
+from m3l.model.m3l import M3L, M3LConfig
 
 Size = Literal["tiny", "smollm2"]
 FRAMES, QUERIES, PROMPT, CAPTION = 10, 32, 160, 40  # frames of a post; tokens of a frame, a prompt, a caption

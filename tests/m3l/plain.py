@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import InstructBlipConfig, InstructBlipForConditionalGeneration, PreTrainedTokenizerFast, T5Config
 
-from m3l.model.modeling import M3L
+from m3l.model.m3l import M3L
 
 
 def write_plain(folder: Path, kind: Literal["llama", "t5"], model: M3L, processor: Any) -> Path:

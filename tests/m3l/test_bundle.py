@@ -17,8 +17,8 @@ from m3l.inference.conformal import Intervals, widths
 from m3l.inference.model_card import card
 from m3l.inference.pickle_scan import pickles
 from m3l.model.build import build_model, build_processor
-from m3l.model.merge import export
-from m3l.model.modeling import M3L
+from m3l.model.hf_export import export
+from m3l.model.m3l import M3L
 from m3l.retriever.clip import Retriever
 
 from .made import BEHAVIOUR, CONTENT, TINY, collator, example

@@ -7,7 +7,7 @@ import torch
 
 from m3l.config import TaskConfig
 from m3l.masking import TokenMask
-from m3l.model.modeling import M3L
+from m3l.model.m3l import M3L
 from m3l.prompts import pieces, render
 
 from .learning.test_training import POSTS, learner

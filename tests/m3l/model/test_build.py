@@ -9,7 +9,7 @@ from transformers import InstructBlipForConditionalGeneration
 
 from m3l.config import ConfigError, LoraSettings, ModelConfig
 from m3l.model.build import build_model, build_processor
-from m3l.model.modeling import M3L
+from m3l.model.m3l import M3L
 
 from ..made import BEHAVIOUR, CONTENT, TINY, collator, example
 from ..plain import write_plain

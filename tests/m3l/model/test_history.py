@@ -9,8 +9,8 @@ import torch
 from m3l.data.records import Example, History
 from m3l.history.timeline import Known, Timeline
 from m3l.model.build import build_model
-from m3l.model.history import Silent
-from m3l.model.modeling import M3L
+from m3l.model.heads import Silent
+from m3l.model.m3l import M3L
 
 from ..made import BEHAVIOUR, TINY, collator, example
 

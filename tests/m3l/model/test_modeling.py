@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import InstructBlipConfig, InstructBlipForConditionalGeneration, T5Config
 
-from m3l.model.modeling import M3L, M3LConfig
+from m3l.model.m3l import M3L, M3LConfig
 
 from ..made import BEHAVIOUR, CONTENT, collator, example
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import torch
 
-from m3l.model.modeling import M3L
-from m3l.model.packing import pack
+from m3l.model.m3l import M3L
+from m3l.model.prefix_sharing import pack
 
 from ..made import BEHAVIOUR, CONTENT, collator, example
 

@@ -8,7 +8,7 @@ from transformers import (
     T5Config,
 )
 
-from m3l.model.modeling import M3LConfig
+from m3l.model.m3l import M3LConfig
 
 # The vocabularies are padded to a multiple of 64: [MASK] and <image> need no new rows.
 TEXTS: dict[str, PretrainedConfig] = {

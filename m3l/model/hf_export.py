@@ -8,7 +8,7 @@ from peft.tuners.lora import LoraLayer
 from peft.utils.other import TrainableTokensWrapper
 
 from m3l.config import ModelConfig
-from m3l.model.modeling import M3L
+from m3l.model.m3l import M3L
 
 
 def export(model: M3L, processor: Any, config: ModelConfig, folder: Path) -> None:

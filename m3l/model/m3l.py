@@ -13,9 +13,8 @@ from transformers import InstructBlipConfig, InstructBlipForConditionalGeneratio
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutput, ModelOutput
 
-from m3l.model.history import HistoryHead, Silent
-from m3l.model.likes import LikesHead, text_and_image
-from m3l.model.packing import pack
+from m3l.model.heads import HistoryHead, LikesHead, Silent, text_and_image
+from m3l.model.prefix_sharing import pack
 from m3l.model.tformer import TFormer
 
 
