@@ -22,7 +22,7 @@ from m3l.data.records import MediaFrames, Post
 from m3l.data.schemas import to_table
 from m3l.data.storage import claim
 from m3l.evaluation.retrieval import JUDGED, Album, average, evenly
-from m3l.prompts import metadata
+from m3l.prompts.render import metadata
 from m3l.retriever.clip import Retriever
 from m3l.retriever.ranking import best_first
 from m3l.retriever.training import Run, found_by, make_student, make_teacher, steps_of

@@ -17,7 +17,6 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 from torch import Tensor
 
-from m3l.batch import Collator, LikesScale
 from m3l.config import Config, ConfigError, parse
 from m3l.cost.estimate import cache_line, plan
 from m3l.data import storage
@@ -31,7 +30,8 @@ from m3l.learning.loop import train
 from m3l.learning.order import Order
 from m3l.learning.training import Learner, word_weights
 from m3l.model.build import build_model, build_processor
-from m3l.prompts import render
+from m3l.prompts.collator import Collator, LikesScale
+from m3l.prompts.render import render
 from pipelines.learning.feed import InOrder, feed, needed
 from pipelines.shared.session import connect
 from pipelines.shared.stage import console

@@ -9,7 +9,7 @@ from m3l.corpus.likes import hour_part, weekday_part
 from m3l.corpus.storyboard import HOOK_S
 from m3l.corpus.world import World
 from m3l.data.records import Effect, Example
-from m3l.prompts import week
+from m3l.prompts.render import week
 
 
 class Formula:

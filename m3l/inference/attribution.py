@@ -12,7 +12,7 @@ from torch import Tensor
 
 from m3l.data.records import Effect, Example, Post
 from m3l.inference.simulator import Simulator
-from m3l.prompts import OPTIONAL, nameless, week, without
+from m3l.prompts.render import OPTIONAL, nameless, week, without
 
 
 class Variant(NamedTuple):

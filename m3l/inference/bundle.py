@@ -10,7 +10,6 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from transformers import InstructBlipProcessor
 
-from m3l.batch import LikesScale
 from m3l.config import Config, ConfigError, parse
 from m3l.data import storage
 from m3l.history.timeline import Memory
@@ -19,6 +18,7 @@ from m3l.inference.model_card import card
 from m3l.inference.pickle_scan import pickles
 from m3l.model.build import build_model, is_local
 from m3l.model.m3l import M3L
+from m3l.prompts.collator import LikesScale
 from m3l.retriever.clip import Retriever
 
 WEIGHTS, CONFIG, FACTS, CARD = "model.safetensors", "config.yaml", "bundle.json", "MODEL_CARD.md"

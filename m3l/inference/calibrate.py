@@ -11,7 +11,7 @@ from m3l.data.records import Example
 from m3l.inference.bundle import Bundle
 from m3l.inference.conformal import ENOUGH, Intervals, Residuals, widths
 from m3l.inference.simulator import Simulator
-from m3l.prompts import nameless, without
+from m3l.prompts.render import nameless, without
 
 
 def calibrate(simulator: Simulator, read: Callable[[], Iterator[Sequence[Example]]]) -> Intervals:

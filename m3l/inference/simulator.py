@@ -11,12 +11,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from m3l.batch import IGNORED, Collator
 from m3l.config import EvaluateConfig, TaskConfig
 from m3l.data.records import Context, Example, Interval, MediaFrames, Post, Prediction, ReadFrame
 from m3l.inference import bundle
 from m3l.inference.conformal import LEVELS
-from m3l.prompts import without
+from m3l.prompts.collator import IGNORED, Collator
+from m3l.prompts.render import without
 from m3l.retriever.ranking import contexts
 
 SHOWN = 80  # the level of `likes_low` and `likes_high`

@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from m3l.batch import Collator
 from m3l.config import TaskConfig, TrainConfig
 from m3l.data.records import Row
 from m3l.distributed import parallelize
@@ -21,6 +20,7 @@ from m3l.learning.reading import Reader, Reading, loss_name
 from m3l.learning.stopping import EarlyStopping
 from m3l.learning.vision_cache import VisionCache
 from m3l.model.m3l import M3L
+from m3l.prompts.collator import Collator
 
 EVALUATED = 32  # rows of an evaluation that are read at once
 

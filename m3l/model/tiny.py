@@ -17,7 +17,7 @@ from transformers import (
 
 from m3l.config import TinyModel
 from m3l.model.m3l import M3L, M3LConfig
-from m3l.prompts import MASK
+from m3l.prompts.render import MASK
 
 
 def tiny_processor(sizes: TinyModel, texts: Iterable[str]) -> InstructBlipProcessor:

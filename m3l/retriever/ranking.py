@@ -8,7 +8,7 @@ from jaxtyping import Float16, Float32
 
 from m3l.config import RetrieverConfig, TaskConfig
 from m3l.data.records import Context, ContextFrame, KeyFrame, MediaFrames, Post
-from m3l.prompts import metadata
+from m3l.prompts.render import metadata
 
 OWN = 0.01  # of a frame that no other frame can tell: copies of one another stay apart, and no pivot is 0
 

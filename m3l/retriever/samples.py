@@ -12,7 +12,7 @@ from torch import Tensor
 from m3l.config import TaskConfig
 from m3l.data.records import MediaFrames, Post
 from m3l.distributed.collectives import everywhere
-from m3l.prompts import metadata
+from m3l.prompts.render import metadata
 from m3l.retriever.objectives import Frames
 from m3l.retriever.pixels import Preprocess
 

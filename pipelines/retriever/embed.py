@@ -16,7 +16,7 @@ from m3l.data.keyed_rows import open_store
 from m3l.data.records import Post
 from m3l.data.schemas import EMBEDDINGS, to_table
 from m3l.data.storage import claim
-from m3l.prompts import metadata
+from m3l.prompts.render import metadata
 from m3l.retriever.clip import Retriever
 from m3l.retriever.stored import Kind, key, packed
 from pipelines.shared.session import connect

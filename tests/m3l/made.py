@@ -7,9 +7,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from m3l.batch import Collator, LikesScale
 from m3l.config import Config, ModelConfig, load
 from m3l.data.records import Context, ContextFrame, Example, Post
+from m3l.prompts.collator import Collator, LikesScale
 
 TINY: Config = load(
     "tiny",

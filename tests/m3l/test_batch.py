@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from m3l.batch import IGNORED, LikesScale, timeline
 from m3l.config import TaskConfig, load
 from m3l.data.records import ContextFrame
+from m3l.prompts.collator import IGNORED, LikesScale, timeline
 
 from .made import BEHAVIOUR, CONTENT, TINY, collator, example
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 from transformers import InstructBlipForConditionalGeneration
 
-from m3l.batch import LikesScale
 from m3l.config import ClipConfig, Config, ConfigError, override
 from m3l.inference import bundle
 from m3l.inference.conformal import Intervals, widths
@@ -19,6 +18,7 @@ from m3l.inference.pickle_scan import pickles
 from m3l.model.build import build_model, build_processor
 from m3l.model.hf_export import export
 from m3l.model.m3l import M3L
+from m3l.prompts.collator import LikesScale
 from m3l.retriever.clip import Retriever
 
 from .made import BEHAVIOUR, CONTENT, TINY, collator, example

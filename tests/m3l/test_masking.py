@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from m3l.config import TaskConfig
-from m3l.masking import TokenMask
 from m3l.model.m3l import M3L
-from m3l.prompts import pieces, render
+from m3l.prompts.render import pieces, render
+from m3l.prompts.token_mask import TokenMask
 
 from .learning.test_training import POSTS, learner
 from .made import BEHAVIOUR, CONTENT, TINY, collator, example

@@ -6,7 +6,7 @@ import pytest
 
 from m3l.config import Config, TaskConfig
 from m3l.data.records import Post
-from m3l.prompts import MASK, answer, escape, fields, metadata, neutral, render, week
+from m3l.prompts.render import MASK, answer, escape, fields, metadata, neutral, render, week
 
 CONTENT, BEHAVIOUR = Config().tasks
 POST = Post(

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from m3l.batch import LikesScale
 from m3l.config import EvaluateConfig, override
 from m3l.data.records import Example
 from m3l.inference.bundle import Bundle
 from m3l.inference.calibrate import calibrate
 from m3l.inference.conformal import Intervals, widths
 from m3l.inference.simulator import Simulator
+from m3l.prompts.collator import LikesScale
 
 from .made import TINY, example
 

@@ -12,10 +12,10 @@ from m3l.config import ClipConfig, Config, EvaluateConfig, ModelConfig, Retrieve
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle's folder; what it says is nonsense, said in the right form."""
-    from m3l.batch import LikesScale
     from m3l.inference import bundle
     from m3l.inference.conformal import Intervals, widths
     from m3l.model.build import build_model, build_processor
+    from m3l.prompts.collator import LikesScale
     from m3l.retriever.clip import Retriever
 
     folder = tmp_path_factory.mktemp("served") / "bundle"

@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from m3l.batch import LikesScale
 from m3l.config import CorpusConfig, override
 from m3l.corpus import Formula, World
 from m3l.data.records import Effect, Example
@@ -13,7 +12,8 @@ from m3l.inference.attribution import why
 from m3l.inference.bundle import Bundle
 from m3l.inference.conformal import Intervals
 from m3l.inference.simulator import Simulator
-from m3l.prompts import nameless, week, without
+from m3l.prompts.collator import LikesScale
+from m3l.prompts.render import nameless, week, without
 
 from ..made import TINY, example
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from m3l.config import ModelConfig, TaskConfig
 from m3l.data.records import ContextFrame, Example
 from m3l.history.features import numbers
-from m3l.masking import TokenMask
-from m3l.prompts import answer, metadata, neutral, pieces
+from m3l.prompts.render import answer, metadata, neutral, pieces
+from m3l.prompts.token_mask import TokenMask
 
 IGNORED = -100
 STILL_S = 1.0  # how long an image of an album stays on the post's timeline
