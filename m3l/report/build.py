@@ -11,11 +11,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from m3l.data.storage import write_text
-from m3l.report import comparison, figures, spread
-from m3l.report.evaluation import Evaluation, Frame, Shown
+from m3l.report import charts, comparison, intervals
 from m3l.report.headlines import headlines
+from m3l.report.labels import PARTS, change, number, percent
+from m3l.report.schema import Evaluation, Frame, Shown
 from m3l.report.tables import bars, tables
-from m3l.report.words import PARTS, change, number, percent
 
 THUMBNAIL = (288, 216)  # pixels: sharp on a phone, and a dozen posts stay within a few MB
 
@@ -51,10 +51,10 @@ def render(evaluation: Evaluation) -> str:
         headlines=headlines(metrics),
         bars=bars(metrics),
         tables=tables(metrics),
-        scatter=figures.scatter(evaluation.points, evaluation.noise_sd) if evaluation.points else "",
-        by_split=spread.by_split(metrics),
-        by_wording=spread.by_wording(metrics),
-        covered=spread.covered(metrics),
+        scatter=charts.scatter(evaluation.points, evaluation.noise_sd) if evaluation.points else "",
+        by_split=intervals.by_split(metrics),
+        by_wording=intervals.by_wording(metrics),
+        covered=intervals.covered(metrics),
         why=metrics.get("why") or {},
         curves=_curves(evaluation),
         compared=comparison.table(evaluation.comparison),
@@ -69,7 +69,7 @@ def _curves(evaluation: Evaluation) -> list[tuple[str, str]]:
     for stage, rows in evaluation.curves.items():
         names = dict.fromkeys(name for row in rows for name in row if name != "step")
         for name in names:
-            if svg := figures.curve(rows, name, len(made)):
+            if svg := charts.curve(rows, name, len(made)):
                 made.append((f"{stage}: {name}", svg))
     return made
 

@@ -3,9 +3,9 @@
 import re
 from typing import Any
 
-from m3l.report import figures
+from m3l.report import charts
+from m3l.report.labels import METRICS, RETRIEVERS, dig, number
 from m3l.report.tables import Cell, Table
-from m3l.report.words import METRICS, RETRIEVERS, dig, number
 
 COLUMNS = ("recall_at_10", "mrr", "shows_both")
 
@@ -22,7 +22,7 @@ def picture(comparison: dict[str, Any]) -> str:
     """Recall at 10 of every retriever and seed; an empty string without any."""
     told = comparison.get("recall_at_10") or {}
     rows = [(label, told[name]["seeds"]) for name, label in _names(comparison).items()]
-    return figures.dots(rows, METRICS["recall_at_10"]) if rows else ""
+    return charts.dots(rows, METRICS["recall_at_10"]) if rows else ""
 
 
 def _names(comparison: dict[str, Any]) -> dict[str, str]:

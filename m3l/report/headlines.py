@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from m3l.report.words import PREDICTORS, dig, number, percent
+from m3l.report.labels import PREDICTORS, dig, number, percent
 
 BASELINES = ("trees_metadata", "trees_history", "account_median")
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from m3l.report.words import GROUPS, METRICS, PREDICTORS, SPLITS, dig, number, percent
+from m3l.report.labels import GROUPS, METRICS, PREDICTORS, SPLITS, dig, number, percent
 
 LOWER_IS_BETTER = {"rmse", "rmsle", "mae", "perplexity"}
 

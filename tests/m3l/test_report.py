@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from m3l.report import build_report
 from m3l.report.headlines import headlines
+from m3l.report.labels import compact, number
 from m3l.report.tables import tables
-from m3l.report.words import compact, number
 
 LIKES = {
     "r2_log1p": {"model": 0.87, "model_without_media": 0.55, "trees_metadata": 0.66, "noise_floor": 0.94},

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from m3l.report.words import SPLITS, compact
+from m3l.report.labels import SPLITS, compact
 
 INK, SOFT, LINE, BAND = "#010101", "#020202", "#030303", "#040404"
 SERIES = ["#100001", "#100002", "#100003", "#100004", "#100005", "#100006"]

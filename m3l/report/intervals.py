@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import matplotlib
 import numpy as np
 
-from m3l.report import figures
-from m3l.report.figures import INK, LINE, SERIES, SOFT
-from m3l.report.words import GROUPS, METRICS, PREDICTORS, SPLITS, dig, percent
+from m3l.report import charts
+from m3l.report.charts import INK, LINE, SERIES, SOFT
+from m3l.report.labels import GROUPS, METRICS, PREDICTORS, SPLITS, dig, percent
 
 WORDED = ("bleu1", "bleu4", "rouge_l")
 WORST = -1.0  # what is worse stands at the edge
@@ -51,8 +51,8 @@ def covered(metrics: dict[str, Any]) -> str:
     groups = {name: coverage[name] for name in GROUPS if coverage.get(name)}
     if not groups:
         return ""
-    with matplotlib.rc_context(figures.STYLE):
-        figure, axes = figures.canvas(4.6, 3.0)
+    with matplotlib.rc_context(charts.STYLE):
+        figure, axes = charts.canvas(4.6, 3.0)
         axes.plot([40, 100], [40, 100], color=SOFT, linewidth=0.8)
         for place, (name, levels) in enumerate(groups.items()):
             shift, colour = 1.6 * (place - (len(groups) - 1) / 2), SERIES[place % len(SERIES)]
@@ -65,7 +65,7 @@ def covered(metrics: dict[str, Any]) -> str:
         axes.set(xlabel="promised", ylabel="likes inside", xlim=(42, 101))
         axes.yaxis.set_major_formatter(lambda value, _: percent(value / 100))
         axes.legend(loc="upper left", fontsize=8.5)
-        return figures.markup(figure)
+        return charts.markup(figure)
 
 
 def _told(metrics: dict[str, Any], kind: str, metric: str) -> list[Told]:
@@ -82,8 +82,8 @@ def _forest(rows: dict[str, list[Told]], title: str) -> str:
         return ""
     names = list(dict.fromkeys(told.who for block in rows.values() for told in block))
     places, at, labelled = [], 0.0, set[str]()
-    with matplotlib.rc_context(figures.STYLE):
-        figure, axes = figures.canvas(4.6, 0.7 + 0.16 * sum(len(block) + 1.5 for block in rows.values()))
+    with matplotlib.rc_context(charts.STYLE):
+        figure, axes = charts.canvas(4.6, 0.7 + 0.16 * sum(len(block) + 1.5 for block in rows.values()))
         for block in rows.values():
             places.append(at + (len(block) - 1) / 2)
             for told in block:
@@ -101,4 +101,4 @@ def _forest(rows: dict[str, list[Told]], title: str) -> str:
         least = max(WORST, min(told.value for block in rows.values() for told in block))
         axes.set(xlabel=title, ylim=(at - 1.5, -1), xlim=(min(0.0, float(np.floor(10 * least) / 10)) - 0.02, 1.02))
         figure.legend(loc="outside upper left", fontsize=8, ncols=2, handletextpad=0.2)
-        return figures.markup(figure)
+        return charts.markup(figure)

@@ -11,7 +11,7 @@ from m3l.data.records import Effect
 from m3l.evaluation.held_out import truth_of
 from m3l.inference.model_card import limits
 from m3l.report import Evaluation
-from m3l.report.evaluation import Frame, Shown, Span, Trial
+from m3l.report.schema import Frame, Shown, Span, Trial
 
 
 def evaluation(
