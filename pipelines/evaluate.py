@@ -25,7 +25,7 @@ from m3l.evaluation.text_metrics import Documents
 from m3l.inference.simulator import Simulator
 from m3l.report import build_report
 from m3l.report.collect import evaluation
-from m3l.retriever.stored import Embeddings
+from m3l.retriever.embeddings import Embeddings
 from pipelines.shared.session import connect
 from pipelines.shared.stage import Summary, console, todo, write
 

@@ -24,8 +24,8 @@ from m3l.data.records import MediaFrames, Post
 from m3l.data.storage import claim
 from m3l.distributed.parallelize import spread
 from m3l.retriever.clip import Retriever
-from m3l.retriever.pixels import Preprocess
-from m3l.retriever.samples import Sample, Shelf, make_sample
+from m3l.retriever.dataset import Sample, Shelf, make_sample
+from m3l.retriever.preprocess import Preprocess
 from m3l.retriever.training import Run, steps_of, train
 from pipelines.shared.session import connect
 from pipelines.shared.stage import console

@@ -13,8 +13,8 @@ from m3l.evaluation.score_schema import READ_BY
 from m3l.evaluation.text_metrics import Documents, wording
 from m3l.inference.attribution import why
 from m3l.inference.simulator import Simulator
+from m3l.retriever.embeddings import Embeddings
 from m3l.retriever.ranking import best_first
-from m3l.retriever.stored import Embeddings
 
 
 class Examiner:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from m3l.config import ClipConfig, ConfigError
-from m3l.retriever.pixels import Preprocess
+from m3l.retriever.preprocess import Preprocess
 
 Similarity = Literal["scaled_cosine", "dot"]
 

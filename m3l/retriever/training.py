@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from m3l.config import RetrieverConfig
 from m3l.distributed.collectives import first_row, world
-from m3l.retriever.adapt import adapted, merged
 from m3l.retriever.clip import Retriever
+from m3l.retriever.dataset import Sample, Shelf, draw, spread_labels, stack
 from m3l.retriever.objectives import CaptionContrast, FrameRetrieval
-from m3l.retriever.samples import Sample, Shelf, draw, spread_labels, stack
+from m3l.retriever.trainable import adapted, merged
 
 CONTRAST_FRAMES = 1  # of a post in one step of the teacher: with more it learns the posts by heart, not the subjects
 STEP_FRAMES = 8  # of a post in one step of the student: bounds memory, whatever the post

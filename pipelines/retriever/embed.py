@@ -18,7 +18,7 @@ from m3l.data.schemas import EMBEDDINGS, to_table
 from m3l.data.storage import claim
 from m3l.prompts.render import metadata
 from m3l.retriever.clip import Retriever
-from m3l.retriever.stored import Kind, key, packed
+from m3l.retriever.embeddings import Kind, key, packed
 from pipelines.shared.session import connect
 from pipelines.shared.stage import Summary, todo, write
 

@@ -12,8 +12,8 @@ from m3l.data.keyed_rows import Store
 from m3l.data.records import Context, Media, MediaFrames, Post
 from m3l.data.schemas import CONTEXT, to_table
 from m3l.data.storage import claim
+from m3l.retriever.embeddings import Embeddings
 from m3l.retriever.ranking import post_contexts
-from m3l.retriever.stored import Embeddings
 from pipelines.shared.session import connect
 from pipelines.shared.stage import Summary, todo, write
 

@@ -26,7 +26,7 @@ from m3l.data import storage
 from m3l.data.records import KeyFrame, MediaFrames, media_id
 from m3l.data.schemas import KEYFRAMES, to_table
 from m3l.retriever.clip import Retriever
-from m3l.retriever.stored import key
+from m3l.retriever.embeddings import key
 from pipelines.retriever.embed import Embed
 
 GOAL = 0.9

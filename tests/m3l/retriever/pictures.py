@@ -3,7 +3,7 @@
 from m3l.config import ClipConfig, Config, load
 from m3l.data.records import KeyFrame, MediaFrames, Post
 from m3l.retriever.clip import Retriever
-from m3l.retriever.samples import Sample, make_sample
+from m3l.retriever.dataset import Sample, make_sample
 
 from ..made import example, jpeg
 

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 
 from m3l.config import ClipConfig, ConfigError
 from m3l.retriever import clip
-from m3l.retriever.adapt import adapted, merged
 from m3l.retriever.clip import Retriever
+from m3l.retriever.trainable import adapted, merged
 
 from ..made import jpeg
 from .pictures import TINY

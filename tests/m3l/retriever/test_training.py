@@ -10,7 +10,7 @@ import torch
 
 from m3l.retriever import training
 from m3l.retriever.clip import Retriever
-from m3l.retriever.samples import Shelf
+from m3l.retriever.dataset import Shelf
 from m3l.retriever.training import Run, steps_of, top, train
 
 from .pictures import CONFIG, TINY, samples

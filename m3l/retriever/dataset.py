@@ -14,7 +14,7 @@ from m3l.data.records import MediaFrames, Post
 from m3l.distributed.collectives import everywhere
 from m3l.prompts.render import metadata
 from m3l.retriever.objectives import Frames
-from m3l.retriever.pixels import Preprocess
+from m3l.retriever.preprocess import Preprocess
 
 MEMORY_BYTES = 2**30  # of one rank's decoded frames; what is more is streamed again for every epoch
 
