@@ -22,7 +22,7 @@ from m3l.data.schemas import HISTORY, POSTS, TIMELINES, to_table
 from m3l.data.storage import SETTINGS, claim
 from m3l.history.account_statistics import read_priors
 from m3l.history.timeline import Known, Memory, Timeline
-from m3l.tables import Row
+from m3l.tables.read import Row
 from pipelines.shared.session import connect
 from pipelines.shared.stage import Summary, console, count
 

@@ -16,7 +16,7 @@ from m3l.data.id_hash import Seen
 from m3l.data.records import Media, Post
 from m3l.data.schemas import MEDIA, POSTS, REJECTED, to_table
 from m3l.data.storage import claim
-from m3l.posts import Deduplicator, Rejected, TableError, check_columns, parse_row, read_table
+from m3l.tables.posts import Deduplicator, Rejected, TableError, check_columns, parse_row, read_table
 from pipelines.shared.session import connect
 from pipelines.shared.stage import Summary, console, progress
 

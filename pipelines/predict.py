@@ -15,11 +15,11 @@ from m3l.data.keyed_rows import Store
 from m3l.data.records import Post, Prediction
 from m3l.data.schemas import PREDICTIONS, to_table
 from m3l.data.storage import claim
-from m3l.export import COLUMNS, check_format, write_table
 from m3l.inference.bundle import HISTORY as HISTORY_FOLDER
 from m3l.inference.simulator import Simulator
 from m3l.media.reader import KeyFrameReader
-from m3l.posts import TableError, check_columns, parse_row, read_table
+from m3l.tables.posts import TableError, check_columns, parse_row, read_table
+from m3l.tables.write import COLUMNS, check_format, write_table
 from pipelines.history import KNOWN, remember
 from pipelines.shared.session import connect
 from pipelines.shared.stage import Summary, todo, write

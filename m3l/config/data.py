@@ -67,7 +67,9 @@ class IngestConfig(Section):
     test_share: float = Field(0.1, ge=0, lt=1)  # of rows whose table names no split
     time_cut: datetime | None = None  # of such rows those from then on are the split test_time; UTC
     validation_from: datetime | None = None  # and those from then on until time_cut validate, beside the share above
-    unseen_accounts: float = Field(0.0, ge=0, lt=1)  # of accounts, all of whose posts are held out: see m3l/splits.py
+    unseen_accounts: float = Field(
+        0.0, ge=0, lt=1
+    )  # of accounts, all of whose posts are held out: see m3l/tables/splits.py
 
     @model_validator(mode="after")
     def _a_cut_needs_dates(self) -> "IngestConfig":

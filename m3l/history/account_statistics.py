@@ -7,7 +7,7 @@ from typing import Any
 
 from m3l.data.records import Prior
 from m3l.history.timeline import Timeline
-from m3l.tables import Row, TableError, read_table
+from m3l.tables.read import Row, TableError, read_table
 
 COLUMNS = {
     "username": ("username",),

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from m3l.config import ConfigError
-from m3l.export import COLUMNS, write_table
+from m3l.tables.write import COLUMNS, write_table
 
 ROWS = [
     {

@@ -15,8 +15,8 @@ from m3l.data.schemas import TIMELINES, to_table
 from m3l.history.account_statistics import read_priors
 from m3l.history.features import NUMBERS, numbers
 from m3l.history.timeline import Known, Memory, Timeline, told
-from m3l.posts import TableError
 from m3l.prompts.render import metadata, render
+from m3l.tables.posts import TableError
 
 START = datetime(2021, 1, 1, tzinfo=UTC)
 SETTINGS = HistoryConfig()

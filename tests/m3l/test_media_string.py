@@ -5,7 +5,7 @@ from itertools import permutations
 
 import pytest
 
-from m3l.media_string import read_media
+from m3l.tables.media_column import read_media
 
 PHOTO = (
     "Photo(previewUrl='https://pbs.twimg.com/media/E{n}?format=jpg&name=small', "

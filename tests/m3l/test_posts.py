@@ -12,7 +12,7 @@ import pytest
 from m3l.config import IngestConfig
 from m3l.data.records import Post
 from m3l.data.schemas import POSTS, REJECTED, to_table
-from m3l.posts import Deduplicator, Rejected, TableError, check_columns, parse_row, read_table
+from m3l.tables.posts import Deduplicator, Rejected, TableError, check_columns, parse_row, read_table
 
 CONFIG = IngestConfig()
 PHOTO = (

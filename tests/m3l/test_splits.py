@@ -7,7 +7,7 @@ import pytest
 
 from m3l.config import IngestConfig
 from m3l.data.records import Split
-from m3l.splits import draw_split
+from m3l.tables.splits import draw_split
 
 START = datetime(2022, 1, 1, tzinfo=UTC)
 ACCOUNTS, POSTS = 300, 4000

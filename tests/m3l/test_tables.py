@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from m3l.tables import UNREAD, TableError, read_table
+from m3l.tables.read import UNREAD, TableError, read_table
 
 ROWS: list[dict[str, Any]] = [
     {"id": "0012", "content": 'One, "two"\n\nthree 🎟️ <hyperlink>', "likes": "3"},

@@ -8,7 +8,7 @@ import pytest
 
 from m3l.config import load, override
 from m3l.data import storage
-from m3l.posts import TableError
+from m3l.tables.posts import TableError
 from pipelines import evaluate, ingest, predict, train
 
 SAID = {"dog": "look at this good dog", "sea": "a day by the sea", "tea": "time for some tea"}

@@ -13,9 +13,9 @@ from typing import Any, cast, get_args
 from m3l.config import IngestConfig
 from m3l.data.id_hash import Seen
 from m3l.data.records import Post, Record, Split
-from m3l.media_string import read_media
-from m3l.splits import draw_split
-from m3l.tables import UNREAD, Row, TableError, read_table
+from m3l.tables.media_column import read_media
+from m3l.tables.read import UNREAD, Row, TableError, read_table
+from m3l.tables.splits import draw_split
 
 __all__ = ["Deduplicator", "Rejected", "TableError", "check_columns", "parse_row", "read_table"]
 
