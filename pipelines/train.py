@@ -25,13 +25,14 @@ from m3l.data.records import ACCOUNTS, COMPANY, Example, Post
 from m3l.data.storage import claim
 from m3l.distributed import parallelize
 from m3l.inference.conformal import Intervals
-from m3l.learning.curve import Curve
-from m3l.learning.loop import train
-from m3l.learning.order import Order
-from m3l.learning.training import Learner, word_weights
 from m3l.model.build import build_model, build_processor
 from m3l.prompts.collator import Collator, LikesScale
 from m3l.prompts.render import render
+from m3l.training.fit import train
+from m3l.training.loss import word_weights
+from m3l.training.loss_curve import Curve
+from m3l.training.sampler import Order
+from m3l.training.trainer import Learner
 from pipelines.learning.feed import InOrder, feed, needed
 from pipelines.shared.session import connect
 from pipelines.shared.stage import console

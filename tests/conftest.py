@@ -14,7 +14,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # for tensors this small, threads
 
 # Here, because a module that is imported earlier would carry no checks.
 install_import_hook(
-    ["m3l.model", "m3l.prompts.collator", "m3l.learning.training", "m3l.tasks", "m3l.retriever"], "beartype.beartype"
+    ["m3l.model", "m3l.prompts.collator", "m3l.training.trainer", "m3l.training.task_schedule", "m3l.retriever"],
+    "beartype.beartype",
 )
 
 

@@ -12,7 +12,7 @@ from ray.train import DataConfig
 from m3l.config import Config, TaskConfig
 from m3l.data.examples import load_examples, rows
 from m3l.data.records import Example
-from m3l.learning.order import Order
+from m3l.training.sampler import Order
 
 READER_CPUS = 0.5  # what reads the rows of a run
 
@@ -54,7 +54,7 @@ class InOrder(DataConfig):
         if self.kept:  # read once, here: a reader in each rank would ask the cluster for its share, and may get none
             shards = [self._dataset(ids, None, 0, 1).materialize().iterator()] * world_size
         else:  # read by an actor beside each rank, which has its own work
-            from m3l.learning.checkpoint import newest  # imports torch, which nothing else here needs
+            from m3l.training.checkpoint import newest  # imports torch, which nothing else here needs
 
             first = newest(self.checkpoints)
             made = [self._dataset(ids, first, rank, world_size) for rank in range(world_size)]

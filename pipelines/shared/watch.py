@@ -9,7 +9,7 @@ from typing import Any
 import ray
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
-from m3l.learning.curve import Curve
+from m3l.training.loss_curve import Curve
 from pipelines.shared.stage import progress
 
 TICK_S, JUDGED_TICK_S = 1.0, 0.1  # between two looks at a run; at one that waits for what is said of it

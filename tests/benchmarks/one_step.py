@@ -16,10 +16,10 @@ from m3l.config import Config, load
 from m3l.corpus.world import World
 from m3l.cost.estimate import plan
 from m3l.data.records import Context, ContextFrame, Example, Post
-from m3l.learning.training import StepLoss
 from m3l.model.build import build_processor
 from m3l.prompts.collator import Collator, LikesScale
 from m3l.prompts.render import render
+from m3l.training.loss import StepLoss
 
 from .steps import BATCH, FRAMES, QUERIES, Size, measured, media, ours
 

@@ -20,10 +20,10 @@ from m3l.config import Config, load, parse
 from m3l.data import storage
 from m3l.data.examples import history_of, load_examples, masked_fields, post_ids, rows
 from m3l.distributed import parallelize
-from m3l.learning import loop
-from m3l.learning.curve import Curve
-from m3l.learning.order import Order
-from m3l.learning.training import Learner
+from m3l.training import fit
+from m3l.training.loss_curve import Curve
+from m3l.training.sampler import Order
+from m3l.training.trainer import Learner
 from pipelines import train
 from pipelines.shared.session import connect
 
@@ -94,7 +94,7 @@ def bare_rank(rank: int, task: tuple[str, train.Facts, list[str], str]) -> None:
         yield from (order.pick(known, step, rank, ranks) for step in steps)
 
     timed(Path(folder, "steps"))
-    loop.train(learner, cells, [], Curve(learner.steps // 100), f"{folder}/checkpoints")
+    fit.train(learner, cells, [], Curve(learner.steps // 100), f"{folder}/checkpoints")
     torch.distributed.destroy_process_group()
 
 

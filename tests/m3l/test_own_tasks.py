@@ -10,9 +10,9 @@ from m3l.config import load
 from m3l.inference.bundle import Bundle
 from m3l.inference.conformal import Intervals
 from m3l.inference.simulator import Simulator
-from m3l.learning.order import Order
-from m3l.learning.training import Learner
 from m3l.model.build import build_model
+from m3l.training.sampler import Order
+from m3l.training.trainer import Learner
 
 from .made import TINY, collator, example, row
 

@@ -3,7 +3,7 @@
 import pytest
 
 from m3l.config import Config
-from m3l.tasks import draw_task
+from m3l.training.task_schedule import draw_task
 
 TASKS = Config().tasks
 

@@ -19,7 +19,7 @@ CONTROL, honest = Path(sys.argv.pop(1)), train.work
 def held(task: dict[str, Any]) -> None:
     """One rank of Ray Train, which holds its steps."""
     from m3l.distributed.parallelize import place
-    from m3l.learning.training import Learner
+    from m3l.training.trainer import Learner
 
     step = Learner.step
 

@@ -9,7 +9,7 @@ import pytest
 
 from m3l.config import Config, override
 from m3l.data import storage
-from m3l.learning import checkpoint
+from m3l.training import checkpoint
 from pipelines import train
 
 from .programs import PATIENCE_S, Control, actor, kill, running, wait_for

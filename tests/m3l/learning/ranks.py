@@ -9,10 +9,10 @@ import torch
 from m3l.config import LoraSettings
 from m3l.data.records import Row
 from m3l.distributed import parallelize
-from m3l.learning import checkpoint
-from m3l.learning.order import Order
-from m3l.learning.training import Learner
 from m3l.model.build import build_model, build_processor
+from m3l.training import checkpoint
+from m3l.training.sampler import Order
+from m3l.training.trainer import Learner
 
 from ..made import TINY, WORDS, collator, example, row
 

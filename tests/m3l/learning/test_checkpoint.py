@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from m3l.data import storage
-from m3l.learning import checkpoint
-from m3l.learning.curve import Curve
-from m3l.learning.loop import interval, train
-from m3l.learning.order import Order
-from m3l.learning.training import Learner
+from m3l.training import checkpoint
+from m3l.training.fit import interval, train
+from m3l.training.loss_curve import Curve
+from m3l.training.sampler import Order
+from m3l.training.trainer import Learner
 
 from ..made import example, row
 from .test_training import learner

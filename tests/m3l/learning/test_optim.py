@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from m3l.config import TrainConfig
-from m3l.learning.optim import Muon, build_optimiser, orthogonal
+from m3l.training.optim import Muon, build_optimiser, orthogonal
 
 
 def model() -> nn.Module:

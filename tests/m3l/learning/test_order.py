@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from m3l.learning.order import Order
+from m3l.training.sampler import Order
 
 ORDER = Order(rows=23, seed=7, cell=3, cells=4)
 

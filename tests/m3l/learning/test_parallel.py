@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from m3l.learning import checkpoint
+from m3l.training import checkpoint
 
 from . import ranks as ours
 

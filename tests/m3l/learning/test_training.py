@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from m3l.learning.order import Order
-from m3l.learning.reading import augmented
-from m3l.learning.training import Learner, learning_rate, word_weights
 from m3l.model.build import build_model
-from m3l.tasks import draw_task
+from m3l.training.batches import augmented
+from m3l.training.loss import word_weights
+from m3l.training.sampler import Order
+from m3l.training.task_schedule import draw_task, learning_rate
+from m3l.training.trainer import Learner
 
 from ..made import BEHAVIOUR, CONTENT, TINY, collator, example, row
 

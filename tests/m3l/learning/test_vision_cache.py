@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from m3l.config import ConfigError, load
-from m3l.learning.vision_cache import VisionCache
+from m3l.training.vision_cache import VisionCache
 
 from .test_training import POSTS, learner
 

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,55 +13,18 @@ from torch import Tensor, nn
 from m3l.config import TaskConfig, TrainConfig
 from m3l.data.records import Row
 from m3l.distributed import parallelize
-from m3l.learning import checkpoint
-from m3l.learning.optim import build_optimiser
-from m3l.learning.order import Order
-from m3l.learning.reading import Reader, Reading, loss_name
-from m3l.learning.stopping import EarlyStopping
-from m3l.learning.vision_cache import VisionCache
 from m3l.model.m3l import M3L
 from m3l.prompts.collator import Collator
+from m3l.training import checkpoint
+from m3l.training.batches import Reader, Reading, loss_name
+from m3l.training.early_stopping import EarlyStopping
+from m3l.training.loss import StepLoss
+from m3l.training.optim import build_optimiser
+from m3l.training.sampler import Order
+from m3l.training.task_schedule import learning_rate
+from m3l.training.vision_cache import VisionCache
 
 EVALUATED = 32  # rows of an evaluation that are read at once
-
-
-class StepLoss(nn.Module):
-    """The model and its losses as one module, so that DDP or FSDP2 wraps one thing."""
-
-    word_weights: Tensor
-
-    def __init__(self, model: M3L, word_weights: Float[Tensor, " vocabulary"]):
-        super().__init__()
-        self.model = model
-        self.register_buffer("word_weights", word_weights, persistent=False)
-
-    def forward(
-        self,
-        views: list[dict[str, Tensor]],
-        blank: list[bool],
-        words: Tensor | None,
-        batches: list[dict[str, Tensor]],
-    ) -> list[Tensor]:
-        """The loss of naming the `words`, if any are asked for, then one of each batch; media are seen once.
-
-        A blank view weighs nothing, but its towers get a gradient of zero, alike on every rank.
-        """
-        seen = [self.model.see(**view) for view in views]
-        if len(seen) == 1:
-            told = self.model.tell_all(batches, None if blank[0] else seen[0])
-        else:
-            told = [
-                self.model(**batch, visual=None if unseen else visual)
-                for batch, visual, unseen in zip(batches, seen, blank, strict=True)
-            ]
-        losses = [loss for out in told if (loss := out.loss) is not None]
-        if words is not None:
-            named = self.model.name_words(seen[0], words, self.word_weights) if len(words) else 0.0 * seen[0].sum()
-            losses.insert(0, named)
-        for visual, unseen in zip(seen, blank, strict=True):
-            if unseen:
-                losses[0] = losses[0] + 0.0 * visual.sum()
-        return losses
 
 
 class Learner:
@@ -191,25 +154,6 @@ class Learner:
     def _weight(self, name: str) -> float:
         mse = self.config.warmup_mse_weight if self.done < self.warmup_steps else self.config.mse_weight
         return {"nll": self.config.nll_weight, "mse": mse}.get(name, 1.0)
-
-
-def learning_rate(step: int, warmup_steps: int, steps: int, rising_share: float) -> float:
-    """The factor of a step: rises at the start of each stage, stays in the warm-up, then falls as a cosine to 2%."""
-    rising = max(1, round(rising_share * steps))
-    if step < warmup_steps:
-        return min(1.0, (step + 1) / rising)
-    at, length = step - warmup_steps, max(1, steps - warmup_steps)
-    rise = 1.0 if warmup_steps else min(1.0, (at + 1) / rising)
-    return rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, at / length))))
-
-
-def word_weights(answers: Iterable[list[int]], vocabulary: int) -> Float[Tensor, " vocabulary"]:
-    """Inverse document frequency of each token over the training captions: a rare word tells what is shown."""
-    seen, rows = np.zeros(vocabulary), 0
-    for answer in answers:
-        seen[list(set(answer))] += 1
-        rows += 1
-    return torch.from_numpy(np.log(max(2, rows) / np.maximum(seen, 1))).float()
 
 
 def _by_name(names: list[str], told: list[float], counts: list[float]) -> dict[str, float]:

@@ -17,7 +17,7 @@ from m3l.data.records import Context, ContextFrame, Example, Post, Row
 from m3l.prompts.collator import IGNORED, Collator
 from m3l.prompts.render import OPTIONAL, without
 from m3l.prompts.token_mask import TokenMask
-from m3l.tasks import draw_task
+from m3l.training.task_schedule import draw_task
 
 SHIFT, SCALE = 0.12, (0.85, 1.2)  # of an augmented frame's width and height
 

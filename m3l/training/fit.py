@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 from m3l.config import TrainConfig
 from m3l.data.records import Row
-from m3l.learning import checkpoint
-from m3l.learning.curve import Curve
-from m3l.learning.order import Order
-from m3l.learning.training import Learner
+from m3l.training import checkpoint
+from m3l.training.loss_curve import Curve
+from m3l.training.sampler import Order
+from m3l.training.trainer import Learner
 
 FEWEST, MOST = 50, 1000  # steps between two checkpoints, unless the configuration says
 
