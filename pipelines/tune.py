@@ -10,17 +10,17 @@ from ray.tune import Callback, CheckpointConfig, RunConfig, TuneConfig, Tuner
 from ray.tune.logger import TBXLoggerCallback
 from ray.tune.schedulers import FIFOScheduler
 
-from m3l import sweep
 from m3l.config import Config, ConfigError, override
 from m3l.data import storage
 from m3l.data.storage import claim
 from m3l.report.sweep import build_page
-from m3l.sweep import OBJECTIVE, Point
+from m3l.tuning import search_space
+from m3l.tuning.search_space import OBJECTIVE, Point
+from m3l.tuning.trial_records import records
 from pipelines import retrieve, train_retriever
 from pipelines.learning.feed import needed
 from pipelines.shared.session import connect
 from pipelines.shared.stage import console
-from pipelines.tuning.kept import records
 from pipelines.tuning.search import Halving, Optuna, name_of
 from pipelines.tuning.trial import Trial, retrieved, settings
 
@@ -43,16 +43,16 @@ def main(config: Config) -> list[dict[str, Any]]:
         raise ConfigError(
             f"tune: {config.paths.of('posts')} has no posts of the split 'validation' to compare trials on"
         )
-    chosen = sweep.space(config)
-    points = sweep.points(config, chosen)
+    chosen = search_space.space(config)
+    points = search_space.points(config, chosen)
     connect(config.ray)
     at_once = _at_once(config)
     count = config.tune.trials if config.tune.search == "optuna" else len(points)
     seeds = f", {config.tune.seeds} seeds each" if config.tune.seeds > 1 else ""
     console.print(f"[bold]tune[/]: {count} trials of {', '.join(chosen)}, {at_once} at a time{seeds}")
-    _retrieve(config, sweep.retrievers(config, chosen, points))
+    _retrieve(config, search_space.retrievers(config, chosen, points))
     failure = _run(config, chosen, points, count, at_once)
-    trials = sweep.ranked([sweep.told(record) for record in records(config)])
+    trials = search_space.ranked([search_space.told(record) for record in records(config)])
     if not trials or trials[0]["end"] != "finished" or trials[0][OBJECTIVE] is None:
         raise ConfigError(f"tune: every trial failed, the first with: {failure}")
     best = trials[0]["params"]
@@ -68,7 +68,7 @@ def main(config: Config) -> list[dict[str, Any]]:
     return trials
 
 
-def _run(config: Config, chosen: sweep.Space, points: list[Point], count: int, at_once: int) -> str | None:
+def _run(config: Config, chosen: search_space.Space, points: list[Point], count: int, at_once: int) -> str | None:
     """The trials that are left, through Ray Tune; each keeps its own record. Returns the first failure's line."""
     scheduler = Halving(config, records(config)) if config.tune.scheduler == "asha" else FIFOScheduler()
     before = records(config)

@@ -140,7 +140,7 @@ Values = Annotated[Annotated[list[Any], Tag("list")] | Annotated[Range, Tag("ran
 class TuneConfig(Section):
     """A sweep: each trial is a `train`, shorter, with other values of some fields."""
 
-    space: dict[str, Values] = Field(default={})  # dotted field -> what to try; empty: see m3l/sweep.py
+    space: dict[str, Values] = Field(default={})  # dotted field -> what to try; empty: see m3l/tuning/search_space.py
     search: Literal["grid", "random", "optuna"] = "random"
     trials: int = Field(8, ge=1)  # of random and optuna; the configuration as it stands is the first
     seeds: int = Field(1, ge=1)  # from `seed` on: each trial trains with every one, and counts by its mean

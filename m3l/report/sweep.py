@@ -7,7 +7,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from m3l.data.storage import write_text
-from m3l.sweep import OBJECTIVE, Point
+from m3l.tuning.search_space import OBJECTIVE, Point
 
 WORTH_A_LOG = 30.0  # times the smallest value that the largest is
 

@@ -11,10 +11,10 @@ from typing import Any
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from m3l import sweep
 from m3l.config import Config
-from m3l.sweep import OBJECTIVE, Point
-from pipelines.tuning.kept import remember
+from m3l.tuning import search_space
+from m3l.tuning.search_space import OBJECTIVE, Point
+from m3l.tuning.trial_records import remember
 
 SPARED = 3  # of so many trials, ASHA lets the best one go on
 
@@ -32,7 +32,7 @@ class Halving(ASHAScheduler):
             for number, told in enumerate(record["evaluations"], 1)
         ]
         for _, number, objective, record in sorted(heard, key=lambda told: told[0]):
-            trial = SimpleNamespace(trial_id=sweep.name(record["point"]))
+            trial = SimpleNamespace(trial_id=search_space.name(record["point"]))
             super().on_trial_add(None, trial)
             action = super().on_trial_result(None, trial, {"evaluation": number, OBJECTIVE: objective})
             if action == TrialScheduler.STOP and not record["end"] and number == len(record["evaluations"]):
@@ -57,12 +57,12 @@ class Halving(ASHAScheduler):
 class Optuna(Searcher):
     """The points that are known, those that were begun before, then what Optuna makes of all results."""
 
-    def __init__(self, config: Config, chosen: sweep.Space, points: list[Point], before: list[dict[str, Any]]):
+    def __init__(self, config: Config, chosen: search_space.Space, points: list[Point], before: list[dict[str, Any]]):
         super().__init__(metric=OBJECTIVE, mode="min")
-        self.asker = sweep.Asker(chosen, config.seed, config.tune.trials)
+        self.asker = search_space.Asker(chosen, config.seed, config.tune.trials)
         self.asked = points + [record["point"] for record in before if record["point"] not in points]
         ended = [record for record in before if record["end"]]
-        heard = [(told["params"], told[OBJECTIVE]) for told in map(sweep.told, ended)]
+        heard = [(told["params"], told[OBJECTIVE]) for told in map(search_space.told, ended)]
         self.told = [(point, value) for point, value in heard if value is not None]
         self.first = [point for point in self.asked if point not in [record["point"] for record in ended]]
         self.running: dict[str, Point] = {}
@@ -85,7 +85,7 @@ class Optuna(Searcher):
 
 def name_of(trial: Any) -> str:
     """What a trial of Ray Tune is called: as its point is."""
-    return sweep.name(trial.config["point"])
+    return search_space.name(trial.config["point"])
 
 
 def _named(trial: Any) -> Any:

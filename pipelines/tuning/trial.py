@@ -9,10 +9,10 @@ from typing import Any
 from ray.tune import Trainable
 
 from m3l.config import Config, override, parse
-from m3l.sweep import OBJECTIVE, Point, name, retriever
+from m3l.tuning import trial_records
+from m3l.tuning.search_space import OBJECTIVE, Point, name, retriever
 from pipelines.shared.watch import Judge
 from pipelines.train import fit
-from pipelines.tuning import kept
 
 
 def retrieved(config: Config, point: Point, seed: int) -> dict[str, str]:
@@ -40,7 +40,7 @@ class Trial(Trainable):
 
     def setup(self, config: dict[str, Any], base: str) -> None:
         self.base, self.point = parse(base), config["point"]
-        self.record = kept.read(self.base, self.point)
+        self.record = trial_records.read(self.base, self.point)
         self._write()
         self.said: Queue[bool] = Queue()
         self.heard: Queue[dict[str, Any] | Exception] = Queue()
@@ -68,7 +68,7 @@ class Trial(Trainable):
                 if seed in [known["seed"] for known in self.record["seeds"]]:
                     continue
                 config = settings(self.base, self.point, seed)
-                folder = f"{kept.folder_of(self.base, self.point)}/seed{seed}"
+                folder = f"{trial_records.folder_of(self.base, self.point)}/seed{seed}"
                 metrics = fit(config, folder, self.base.tune.posts, "trial", self._judge(seed))
                 if self.record["end"] == "stopped":
                     return
@@ -104,4 +104,4 @@ class Trial(Trainable):
         self.heard.put(told | ({"done": True, "end": "finished"} if self.record["end"] else {}))
 
     def _write(self) -> None:
-        kept.write(self.base, self.record)
+        trial_records.write(self.base, self.record)

@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
-from m3l import sweep
 from m3l.config import ConfigError, LoraSettings, Range, load
 from m3l.report.sweep import render
+from m3l.tuning import search_space
 
 SPACE = "tune.space={train.cut: [25.0, 50.0, 75.0], train.lr: [0.0001, 0.001]}"
 
 
-def points(*settings: str) -> list[sweep.Point]:
+def points(*settings: str) -> list[search_space.Point]:
     config = load("tiny", ["train.cut=50", *settings])
-    return sweep.points(config, sweep.space(config))
+    return search_space.points(config, search_space.space(config))
 
 
 def test_the_configuration_as_it_stands_comes_first_and_a_grid_is_whole() -> None:
@@ -35,10 +35,10 @@ def test_random_draws_come_from_the_seed_and_are_not_repeated() -> None:
 
 def test_without_a_space_the_settings_are_tried_that_decide_most() -> None:
     config = load("tiny", ["tune.space={}"])
-    assert list(sweep.space(config)) == ["retriever.bce_weight", "train.cut", "train.lr"]
+    assert list(search_space.space(config)) == ["retriever.bce_weight", "train.cut", "train.lr"]
     joint = load("tiny", ["tune.space={}", "train.schedule=joint", "model.lora={rank: 8}"])
     assert joint.model.lora == LoraSettings(rank=8)
-    found = sweep.space(joint)
+    found = search_space.space(joint)
     assert list(found) == ["retriever.bce_weight", "train.mse_weight", "train.lr", "model.lora.rank"]
     assert found["model.lora.rank"] == [4, 8, 16]
 
@@ -79,21 +79,23 @@ def test_a_retriever_is_trained_for_each_setting_that_trials_read_with() -> None
     space = "tune.space={retriever.bce_weight: [0.1, 0.5], train.cut: [25.0, 50.0]}"
     for search in ("grid", "optuna"):
         config = load("tiny", [space, f"tune.search={search}"])
-        chosen = sweep.space(config)
-        found = sweep.retrievers(config, chosen, sweep.points(config, chosen))
+        chosen = search_space.space(config)
+        found = search_space.retrievers(config, chosen, search_space.points(config, chosen))
         assert found == [{"retriever.bce_weight": 0.1}, {"retriever.bce_weight": 0.5}]
     config = load("tiny", [SPACE])
-    assert sweep.retrievers(config, sweep.space(config), points(SPACE)) == []
+    assert search_space.retrievers(config, search_space.space(config), points(SPACE)) == []
 
 
 def test_optuna_asks_the_same_of_the_same_results_and_nothing_twice() -> None:
-    chosen: sweep.Space = {"a": Range(low=0, high=10), "b": ["x", "y"]}
+    chosen: search_space.Space = {"a": Range(low=0, high=10), "b": ["x", "y"]}
 
-    def searched(cut: int) -> list[tuple[sweep.Point, float]]:
-        told: list[tuple[sweep.Point, float]] = [({"a": 9.0, "b": "z"}, 50.0)]  # as configured, outside of the space
-        asker = sweep.Asker(chosen, 0, 16)
+    def searched(cut: int) -> list[tuple[search_space.Point, float]]:
+        told: list[tuple[search_space.Point, float]] = [
+            ({"a": 9.0, "b": "z"}, 50.0)
+        ]  # as configured, outside of the space
+        asker = search_space.Asker(chosen, 0, 16)
         for number in range(24):
-            asker = sweep.Asker(chosen, 0, 16) if number == cut else asker
+            asker = search_space.Asker(chosen, 0, 16) if number == cut else asker
             point = asker.ask([point for point, _ in told], told)
             assert point is not None
             told.append((point, (point["a"] - 3) ** 2 + (point["b"] == "y")))
@@ -103,7 +105,7 @@ def test_optuna_asks_the_same_of_the_same_results_and_nothing_twice() -> None:
     assert searched(cut=11) == told
     assert min(value for _, value in told) < 0.1  # by chance alone: about 1
     asked = [{"b": "x"}, {"b": "y"}]
-    assert sweep.Asker({"b": ["x", "y"]}, 0, 4).ask(asked, []) is None
+    assert search_space.Asker({"b": ["x", "y"]}, 0, 4).ask(asked, []) is None
 
 
 def record(cut: float, *objectives: float, end: str | None = "finished", error: str | None = None) -> dict[str, Any]:
@@ -114,9 +116,9 @@ def record(cut: float, *objectives: float, end: str | None = "finished", error: 
     return {"point": {"train.cut": cut}, "evaluations": evaluations, "seeds": seeds, "end": end, "error": error}
 
 
-TRIALS = sweep.ranked(
+TRIALS = search_space.ranked(
     [
-        sweep.told(found)
+        search_space.told(found)
         for found in (
             record(25.0, end="stopped"),
             record(50.0, 2.0, 3.0, 4.0),
@@ -147,6 +149,6 @@ def test_the_page_tells_what_the_configuration_gives_and_what_is_best_with_its_s
 
 
 def test_a_page_of_one_trial_has_no_picture_of_what_decides() -> None:
-    one = [sweep.told(record(50.0, 2.0))]
+    one = [search_space.told(record(50.0, 2.0))]
     page = render(one, {"train.cut": 50.0})
     assert "What decides" not in page and "tune.seeds=3" in page

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import ray
 
-from m3l import sweep
 from m3l.config import Config, ConfigError, load, override
 from m3l.data import storage
+from m3l.tuning import search_space
+from m3l.tuning.trial_records import records
 from pipelines import tune
-from pipelines.tuning.kept import records
 
 from .programs import PATIENCE_S, kill, running, wait_for
 from .small import small
@@ -89,7 +89,7 @@ def test_a_sweep_goes_on_after_a_kill_and_has_the_same_winner(seed: int, swept: 
 
 def kept(config: Config) -> dict[str, int]:
     """The records of the trials that have ended, by when they were written."""
-    ended = [sweep.name(record["point"]) for record in records(config) if record["end"]]
+    ended = [search_space.name(record["point"]) for record in records(config) if record["end"]]
     paths = [Path(config.paths.of("tune"), "trials", name, "trial.json") for name in ended]
     return {str(path): path.stat().st_mtime_ns for path in paths}
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from m3l.config import Config
 from m3l.data import storage
-from m3l.sweep import Point, name
+from m3l.tuning.search_space import Point, name
 
 RECORD, STOPPED = "trial.json", "stopped.json"  # what the trial writes, and what the driver says of it
 
