@@ -4,7 +4,7 @@ from pathlib import Path
 
 from m3l.config import Config, ConfigError
 from m3l.model.assemble import assemble, packaged
-from pipelines.shared.stage import console
+from pipelines.runtime.console import console
 
 
 def main(config: Config) -> None:

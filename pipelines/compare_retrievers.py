@@ -26,9 +26,10 @@ from m3l.prompts.render import metadata
 from m3l.retriever.clip import Retriever
 from m3l.retriever.ranking import best_first
 from m3l.retriever.training import Run, found_by, make_student, make_teacher, steps_of
-from pipelines.shared.session import connect
-from pipelines.shared.stage import Summary, console, todo, write
-from pipelines.shared.watch import watched
+from pipelines.runtime.console import Summary, console
+from pipelines.runtime.session import connect
+from pipelines.runtime.stage import todo, write
+from pipelines.runtime.train_run import watched
 from pipelines.train_retriever import Told, begin, samples, save, trained_on, trainer
 
 FOUND = pa.schema([pa.field("key", pa.string(), nullable=False), ("seed", pa.int64()), ("found", pa.list_(JUDGED))])

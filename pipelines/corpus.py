@@ -11,8 +11,9 @@ from m3l.corpus import TRUTH, World
 from m3l.data import storage
 from m3l.data.schemas import to_table
 from m3l.data.storage import claim
-from pipelines.shared.session import connect
-from pipelines.shared.stage import Summary, todo, write
+from pipelines.runtime.console import Summary
+from pipelines.runtime.session import connect
+from pipelines.runtime.stage import todo, write
 
 BLOCK_POSTS = 32
 ROW = pa.schema(

@@ -12,9 +12,8 @@ from rich.table import Table
 from m3l.config import Config, override
 from m3l.data import storage
 from pipelines import corpus, evaluate, frames, history, ingest, retrieve, serve, train, train_retriever, tune
-from pipelines.shared.session import connect
-from pipelines.shared.stage import console
-from pipelines.shared.watch import Clock
+from pipelines.runtime.console import Clock, console
+from pipelines.runtime.session import connect
 
 
 def main(config: Config) -> None:

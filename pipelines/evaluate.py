@@ -26,8 +26,9 @@ from m3l.inference.simulator import Simulator
 from m3l.report import build_report
 from m3l.report.collect import evaluation
 from m3l.retriever.embeddings import Embeddings
-from pipelines.shared.session import connect
-from pipelines.shared.stage import Summary, console, todo, write
+from pipelines.runtime.console import Summary, console
+from pipelines.runtime.session import connect
+from pipelines.runtime.stage import todo, write
 
 PACKAGES = ("ray", "torch", "transformers", "peft", "open_clip_torch", "katna", "av")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from m3l.config import Config, ConfigError
 from m3l.inference import bundle
 from m3l.model.hf_export import export
-from pipelines.shared.stage import console
+from pipelines.runtime.console import console
 
 
 def main(config: Config) -> None:

@@ -11,9 +11,10 @@ from m3l.data.storage import claim
 from m3l.media.errors import MediaError
 from m3l.media.limits import decoder_bytes, reply_bytes
 from m3l.media.reader import KeyFrameReader, failed
-from pipelines.shared.attempts import Attempts
-from pipelines.shared.session import connect
-from pipelines.shared.stage import Parts, Summary, console, count, todo
+from pipelines.runtime.console import Summary, console
+from pipelines.runtime.retries import Attempts
+from pipelines.runtime.session import connect
+from pipelines.runtime.stage import Parts, count, todo
 
 BEGUN = "_begun"  # the folder of attempts, beside the parts
 WORKER_BYTES = 2**29  # of Ray's own process, before it reads anything

@@ -23,8 +23,9 @@ from m3l.data.storage import SETTINGS, claim
 from m3l.history.account_statistics import read_priors
 from m3l.history.timeline import Known, Memory, Timeline
 from m3l.tables.read import Row
-from pipelines.shared.session import connect
-from pipelines.shared.stage import Summary, console, count
+from pipelines.runtime.console import Summary, console
+from pipelines.runtime.session import connect
+from pipelines.runtime.stage import count
 
 BUCKET_POSTS = 4096
 MOST_PARTITIONS = 64  # that the shuffle keeps at once, on all machines

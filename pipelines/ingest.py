@@ -17,8 +17,8 @@ from m3l.data.records import Media, Post
 from m3l.data.schemas import MEDIA, POSTS, REJECTED, to_table
 from m3l.data.storage import claim
 from m3l.tables.posts import Deduplicator, Rejected, TableError, check_columns, parse_row, read_table
-from pipelines.shared.session import connect
-from pipelines.shared.stage import Summary, console, progress
+from pipelines.runtime.console import Summary, console, progress
+from pipelines.runtime.session import connect
 
 CHUNK_ROWS = 2000
 IN_FLIGHT = 8  # chunks between the reader and the writer: the driver's memory is bounded by them

@@ -4,7 +4,7 @@ from rich.table import Table
 
 from m3l.config import Config
 from m3l.cost.estimate import GIB, Plan, cache_line, plan
-from pipelines.shared.stage import console
+from pipelines.runtime.console import console
 
 
 def main(config: Config) -> Plan:

@@ -21,8 +21,9 @@ from m3l.media.reader import KeyFrameReader
 from m3l.tables.posts import TableError, check_columns, parse_row, read_table
 from m3l.tables.write import COLUMNS, check_format, write_table
 from pipelines.history import KNOWN, remember
-from pipelines.shared.session import connect
-from pipelines.shared.stage import Summary, todo, write
+from pipelines.runtime.console import Summary
+from pipelines.runtime.session import connect
+from pipelines.runtime.stage import todo, write
 
 CHUNK_ROWS = 2000
 BLOCK_POSTS = 16

@@ -4,7 +4,7 @@ from m3l.config import Config, ConfigError
 from m3l.data import storage
 from pipelines.retriever.embed import embed
 from pipelines.retriever.rank import rank
-from pipelines.shared.stage import Summary
+from pipelines.runtime.console import Summary
 
 
 def main(config: Config) -> Summary:

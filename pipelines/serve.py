@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from m3l.config import Config, ConfigError
-from pipelines.shared.session import connect
-from pipelines.shared.stage import console
+from pipelines.runtime.console import console
+from pipelines.runtime.session import connect
 
 GRACE_S = 10.0  # beyond the service's own time-out, which answers with a problem
 

@@ -34,9 +34,9 @@ from m3l.training.loss_curve import Curve
 from m3l.training.sampler import Order
 from m3l.training.trainer import Learner
 from pipelines.learning.feed import InOrder, feed, needed
-from pipelines.shared.session import connect
-from pipelines.shared.stage import console
-from pipelines.shared.watch import Judge, release, run_folder, verdict, watched
+from pipelines.runtime.console import console
+from pipelines.runtime.session import connect
+from pipelines.runtime.train_run import Judge, release, run_folder, verdict, watched
 
 SAMPLED_TEXTS = 20_000  # posts that the tiny tokenizers and the word frequencies are learned from
 SAMPLED_HISTORIES = 1_000  # how a history is told, for the tokenizers

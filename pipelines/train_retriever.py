@@ -27,9 +27,9 @@ from m3l.retriever.clip import Retriever
 from m3l.retriever.dataset import Sample, Shelf, make_sample
 from m3l.retriever.preprocess import Preprocess
 from m3l.retriever.training import Run, steps_of, train
-from pipelines.shared.session import connect
-from pipelines.shared.stage import console
-from pipelines.shared.watch import run_folder, watched
+from pipelines.runtime.console import console
+from pipelines.runtime.session import connect
+from pipelines.runtime.train_run import run_folder, watched
 
 SAMPLES = pa.schema(
     [

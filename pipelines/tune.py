@@ -19,8 +19,8 @@ from m3l.tuning.search_space import OBJECTIVE, Point
 from m3l.tuning.trial_records import records
 from pipelines import retrieve, train_retriever
 from pipelines.learning.feed import needed
-from pipelines.shared.session import connect
-from pipelines.shared.stage import console
+from pipelines.runtime.console import console
+from pipelines.runtime.session import connect
 from pipelines.tuning.search import Halving, Optuna, name_of
 from pipelines.tuning.trial import Trial, retrieved, settings
 

@@ -45,7 +45,7 @@ def local_ray() -> Iterator[None]:
     import ray
 
     from m3l.config import RayConfig
-    from pipelines.shared.session import connect
+    from pipelines.runtime.session import connect
 
     connect(RayConfig())
     yield

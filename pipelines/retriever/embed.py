@@ -19,8 +19,9 @@ from m3l.data.storage import claim
 from m3l.prompts.render import metadata
 from m3l.retriever.clip import Retriever
 from m3l.retriever.embeddings import Kind, key, packed
-from pipelines.shared.session import connect
-from pipelines.shared.stage import Summary, todo, write
+from pipelines.runtime.console import Summary
+from pipelines.runtime.session import connect
+from pipelines.runtime.stage import todo, write
 
 
 def embed(config: Config, weights: str) -> Summary:

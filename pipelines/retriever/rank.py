@@ -14,8 +14,9 @@ from m3l.data.schemas import CONTEXT, to_table
 from m3l.data.storage import claim
 from m3l.retriever.embeddings import Embeddings
 from m3l.retriever.ranking import post_contexts
-from pipelines.shared.session import connect
-from pipelines.shared.stage import Summary, todo, write
+from pipelines.runtime.console import Summary
+from pipelines.runtime.session import connect
+from pipelines.runtime.stage import todo, write
 
 
 def rank(config: Config, weights: str) -> Summary:

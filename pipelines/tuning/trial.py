@@ -11,7 +11,7 @@ from ray.tune import Trainable
 from m3l.config import Config, override, parse
 from m3l.tuning import trial_records
 from m3l.tuning.search_space import OBJECTIVE, Point, name, retriever
-from pipelines.shared.watch import Judge
+from pipelines.runtime.train_run import Judge
 from pipelines.train import fit
 
 

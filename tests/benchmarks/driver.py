@@ -21,7 +21,7 @@ from rich.table import Table
 
 from m3l.config import load
 from pipelines import frames, ingest
-from pipelines.shared.session import connect
+from pipelines.runtime.session import connect
 
 POSTS_A_PICTURE = 10
 COLUMNS = ("id", "date", "likes", "content", "username", "media", "inferred company")

@@ -20,7 +20,7 @@ from m3l.data.records import Media
 from m3l.data.schemas import KEYFRAMES, to_table
 from m3l.media.reader import KeyFrameReader
 from pipelines import frames
-from pipelines.shared.session import connect
+from pipelines.runtime.session import connect
 
 from .listing import steady_rate, videos
 

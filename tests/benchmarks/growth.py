@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines import frames
-from pipelines.shared.session import connect
+from pipelines.runtime.session import connect
 
 from .listing import steady_rate, videos
 

@@ -25,7 +25,7 @@ from m3l.training.loss_curve import Curve
 from m3l.training.sampler import Order
 from m3l.training.trainer import Learner
 from pipelines import train
-from pipelines.shared.session import connect
+from pipelines.runtime.session import connect
 
 GOAL = 1.05
 COUNTED_FROM = 10  # steps; those before it warm caches up

@@ -5,7 +5,7 @@ import pytest
 from m3l.config import load
 from m3l.media.limits import decoder_bytes, reply_bytes
 from pipelines.frames import BLOCK_COPIES, WORKER_BYTES, memory_line, worker_bytes
-from pipelines.shared.stage import progress
+from pipelines.runtime.console import progress
 
 
 def test_the_memory_of_a_worker_follows_from_the_settings() -> None:

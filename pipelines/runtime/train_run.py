@@ -10,7 +10,7 @@ import ray
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 
 from m3l.training.loss_curve import Curve
-from pipelines.shared.stage import progress
+from pipelines.runtime.console import progress
 
 TICK_S, JUDGED_TICK_S = 1.0, 0.1  # between two looks at a run; at one that waits for what is said of it
 Judge = Callable[[int, dict[str, float]], bool]
@@ -108,20 +108,3 @@ def watched(
 def run_folder(run: str) -> str:
     """Where Ray Train keeps its own state, beside what the run makes."""
     return f"{run}/ray" if "://" in run else str(Path(run).absolute() / "ray")
-
-
-class Clock:
-    """Seconds of each named stage: `with clock("train"):`."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    def __call__(self, name: str) -> "Clock":
-        self.name = name
-        return self
-
-    def __enter__(self) -> None:
-        self.started = time.monotonic()
-
-    def __exit__(self, *_: object) -> None:
-        self.seconds[self.name] = self.seconds.get(self.name, 0.0) + time.monotonic() - self.started
