@@ -10,25 +10,22 @@ from ray.data import Dataset
 
 from m3l.config import Config, ConfigError, parse
 from m3l.data import storage
-from m3l.data.examples import recalled
 from m3l.data.keyed_rows import Store
-from m3l.data.records import Post, Prediction
-from m3l.data.schemas import PREDICTIONS, to_table
+from m3l.data.records import Post
+from m3l.data.schemas import to_table
 from m3l.data.storage import claim
 from m3l.inference.bundle import HISTORY as HISTORY_FOLDER
-from m3l.inference.simulator import Simulator
-from m3l.media.reader import KeyFrameReader
 from m3l.tables.posts import TableError, check_columns, parse_row, read_table
 from m3l.tables.write import COLUMNS, check_format, write_table
-from pipelines.history import KNOWN, remember
 from pipelines.runtime.console import Summary
 from pipelines.runtime.session import connect
 from pipelines.runtime.stage import todo, write
+from pipelines.workers.history import KNOWN, remember
+from pipelines.workers.predict import ANSWERED, Answer
 
 CHUNK_ROWS = 2000
 BLOCK_POSTS = 16
 QUEUED = pa.schema([pa.field("row", pa.string()), ("id", pa.string()), ("post", pa.binary()), ("error", pa.string())])
-ANSWERED = pa.schema([pa.field("row", pa.string()), *PREDICTIONS])
 
 
 def main(config: Config) -> Summary:
@@ -66,29 +63,6 @@ def main(config: Config) -> Summary:
     if out != folder:
         write_table(_in_order(folder), out)
     return summary.show()
-
-
-class Answer:
-    """A Ray Data actor: reads the media and asks the Simulator, a block of posts at a time."""
-
-    def __init__(self, config: Config, past: str | None):
-        self.simulator = Simulator.load(config.paths.of("bundle"))
-        self.read = KeyFrameReader(config.media, config.paths.media_root) if self.simulator.retriever else None
-        self.past = past
-
-    def __call__(self, block: pa.Table) -> pa.Table:
-        rows = block.to_pylist()
-        posts = [self._post(row) for row in rows if row["post"]]
-        media = [[self.read(item) for item in post.media] if self.read else [] for post in posts]
-        told = iter(self.simulator.simulate(posts, media) if posts else [])
-        answers = [next(told) if r["post"] else Prediction(post_id=r["id"], error=r["error"]) for r in rows]
-        return to_table([{"row": r["row"], **a.model_dump()} for r, a in zip(rows, answers, strict=True)], ANSWERED)
-
-    def _post(self, row: dict[str, Any]) -> Post:
-        post = Post.model_validate_json(row["post"])
-        if self.past is None:
-            return post
-        return post.model_copy(update={"history": recalled(self.past, row["row"])})
 
 
 def _remembered(queued: Dataset, config: Config, folder: str) -> str | None:

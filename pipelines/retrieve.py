@@ -2,9 +2,9 @@
 
 from m3l.config import Config, ConfigError
 from m3l.data import storage
-from pipelines.retriever.embed import embed
-from pipelines.retriever.rank import rank
 from pipelines.runtime.console import Summary
+from pipelines.workers.embed import embed
+from pipelines.workers.rank import rank
 
 
 def main(config: Config) -> Summary:

@@ -18,11 +18,11 @@ from m3l.tuning import search_space
 from m3l.tuning.search_space import OBJECTIVE, Point
 from m3l.tuning.trial_records import records
 from pipelines import retrieve, train_retriever
-from pipelines.learning.feed import needed
 from pipelines.runtime.console import console
 from pipelines.runtime.session import connect
-from pipelines.tuning.search import Halving, Optuna, name_of
-from pipelines.tuning.trial import Trial, retrieved, settings
+from pipelines.workers.search import Halving, Optuna, name_of
+from pipelines.workers.train_data import needed
+from pipelines.workers.trial import Trial, retrieved, settings
 
 DRIVER_CPUS = 0.1  # a trial's driver only waits for its workers
 

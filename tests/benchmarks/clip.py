@@ -27,7 +27,7 @@ from m3l.data.records import KeyFrame, MediaFrames, media_id
 from m3l.data.schemas import KEYFRAMES, to_table
 from m3l.retriever.clip import Retriever
 from m3l.retriever.embeddings import key
-from pipelines.retriever.embed import Embed
+from pipelines.workers.embed import Embed
 
 GOAL = 0.9
 EACH = 16  # frames of a media file

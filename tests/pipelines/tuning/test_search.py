@@ -8,7 +8,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from m3l.config import Config, load
 from m3l.tuning import search_space, trial_records
-from pipelines.tuning.search import Halving, Optuna
+from pipelines.workers.search import Halving, Optuna
 
 SPACE = "tune.space={train.cut: [10.0, 20.0, 30.0, 40.0, 50.0]}"
 
