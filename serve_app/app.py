@@ -16,8 +16,8 @@ from starlette.types import ASGIApp
 from m3l.config import Config, ConfigError, ServeConfig, override, parse
 from m3l.data import storage
 from m3l.data.records import Effect, MediaFrames, Post, Prediction
-from serve_app.guard import Guard, digest
-from serve_app.http import application
+from serve_app.middleware import Guard, digest
+from serve_app.routes import application
 from serve_app.service import Service
 
 logger = logging.getLogger("ray.serve")

@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from m3l.config import Config
 from m3l.data.records import Media, MediaFrames, MediaKind, Post, Prediction
 from m3l.media.reader import KeyFrameReader
-from serve_app.messages import Answer, Draft, DraftWithFiles, DraftWithMedia, FrameShown, UnreadMedium
+from serve_app.schemas import Answer, Draft, DraftWithFiles, DraftWithMedia, FrameShown, UnreadMedium
 
 READERS = 4  # files fetched at a time; one is decoded at a time
 HEARD_S = 10.0  # a model that answered so lately is not asked whether it is there

@@ -9,7 +9,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from m3l.config import ServeConfig
-from serve_app.guard import Guard, digest
+from serve_app.middleware import Guard, digest
 
 JSON = {"content-type": "application/json"}
 

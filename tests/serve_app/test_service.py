@@ -16,8 +16,8 @@ from starlette.exceptions import HTTPException
 
 from m3l.config import Config
 from m3l.data.records import Prediction
-from serve_app.http import PAGE
-from serve_app.messages import DraftWithFiles, DraftWithMedia
+from serve_app.routes import PAGE
+from serve_app.schemas import DraftWithFiles, DraftWithMedia
 from serve_app.service import Service
 
 TOLD = Prediction(post_id="1", likes=10, likes_low=5, likes_high=20, caption="Up")

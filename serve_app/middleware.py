@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from m3l.config import ServeConfig
-from serve_app.messages import Problem
+from serve_app.schemas import Problem
 
 logger = logging.getLogger("ray.serve")
 GUARDED = "/v1/"

@@ -11,8 +11,8 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
-from serve_app.guard import problem
-from serve_app.messages import Answer, DraftWithFiles, DraftWithMedia, Problem
+from serve_app.middleware import problem
+from serve_app.schemas import Answer, DraftWithFiles, DraftWithMedia, Problem
 from serve_app.service import Service
 
 PAGE = Path(__file__).parent / "page"
