@@ -7,7 +7,8 @@ import pyarrow as pa
 import ray
 
 from m3l.config import Config, ConfigError, CorpusConfig
-from m3l.corpus import TRUTH, World
+from m3l.corpus.truth import TRUTH
+from m3l.corpus.world import World
 from m3l.data import storage
 from m3l.data.schemas import to_table
 from m3l.data.storage import claim

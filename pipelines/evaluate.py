@@ -16,7 +16,7 @@ from m3l.evaluation.baseline_predictions import tell_baselines
 from m3l.evaluation.held_out import NEEDED, heads_of, held_out, only_held_out, truth_of
 from m3l.evaluation.score_schema import MEASURED
 from m3l.evaluation.text_metrics import Documents
-from m3l.report import build_report
+from m3l.report.build import build_report
 from m3l.report.collect import evaluation
 from pipelines.runtime.console import Summary, console
 from pipelines.runtime.session import connect

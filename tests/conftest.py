@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from jaxtyping import install_import_hook
 
-from . import s3
+from tests.support import s3_server
 
-os.environ.update(s3.ENVIRONMENT)  # before Ray starts, whose workers inherit it
+os.environ.update(s3_server.ENVIRONMENT)  # before Ray starts, whose workers inherit it
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for tensors this small, threads cost more than they give
 
 # Here, because a module that is imported earlier would carry no checks.
@@ -23,8 +23,7 @@ install_import_hook(
 def processor() -> Any:
     """The processor of `TINY`; read it only."""
     from m3l.model.build import build_processor
-
-    from .m3l.made import TINY, WORDS
+    from tests.support.posts import TINY, WORDS
 
     return build_processor(TINY.model, WORDS)
 
@@ -33,8 +32,7 @@ def processor() -> Any:
 def model(processor: Any) -> Any:
     """The model of `TINY` at step 0, in evaluation mode; read it only."""
     from m3l.model.build import build_model
-
-    from .m3l.made import TINY
+    from tests.support.posts import TINY
 
     return build_model(TINY.model, processor, seed=0).eval()
 
@@ -55,5 +53,5 @@ def local_ray() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URI of an S3 bucket."""
-    with s3.running(tmp_path_factory.mktemp("s3")) as uri:
+    with s3_server.running(tmp_path_factory.mktemp("s3")) as uri:
         yield uri

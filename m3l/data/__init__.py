@@ -1,0 +1,1 @@
+"""The rows that travel between stages, their Arrow schemas, and the folders that hold them."""

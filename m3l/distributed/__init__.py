@@ -1,0 +1,1 @@
+"""DDP, FSDP2 and collectives, applied to a plain model from outside."""

@@ -1,0 +1,1 @@
+"""Metrics with bootstrap intervals, baselines, and the evaluation of a bundle."""

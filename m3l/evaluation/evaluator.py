@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float16
 
-from m3l.corpus import Formula, named_in
+from m3l.corpus.effects import Formula
+from m3l.corpus.truth import named_in
 from m3l.data.records import Context, Effect, Example, MediaFrames, Row
 from m3l.evaluation.retrieval import Album, average, evenly
 from m3l.evaluation.score_schema import READ_BY

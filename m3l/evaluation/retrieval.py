@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float16
 
-from m3l.corpus import on_screen
+from m3l.corpus.truth import on_screen
 from m3l.data.records import MediaFrames
 from m3l.evaluation.likes_metrics import near_duplicates, recall_at, reciprocal_rank
 

@@ -1,0 +1,1 @@
+"""A bundle and the simulator that predicts likes and captions with it."""

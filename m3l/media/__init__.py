@@ -1,0 +1,1 @@
+"""Media files to key frames: fetch, decode, sample, distil."""

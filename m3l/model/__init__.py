@@ -1,0 +1,1 @@
+"""InstructBLIP with a T-Former and a likes head."""

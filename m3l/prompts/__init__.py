@@ -1,0 +1,1 @@
+"""Prompts with one modality masked, and their tensors."""

@@ -3,15 +3,14 @@
 from typing import Any
 
 from m3l.config import Config
-from m3l.corpus import on_screen
+from m3l.corpus.truth import on_screen
 from m3l.data import storage
 from m3l.data.examples import example, history_of, load_examples
 from m3l.data.keyed_rows import open_store
 from m3l.data.records import Effect
 from m3l.evaluation.held_out import truth_of
 from m3l.inference.model_card import limits
-from m3l.report import Evaluation
-from m3l.report.schema import Frame, Shown, Span, Trial
+from m3l.report.schema import Evaluation, Frame, Shown, Span, Trial
 
 
 def evaluation(

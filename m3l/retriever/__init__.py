@@ -1,0 +1,1 @@
+"""CLIP that finds a post's frames from its metadata."""

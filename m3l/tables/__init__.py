@@ -1,0 +1,1 @@
+"""Tables of posts in and out: csv, xlsx, jsonl, parquet."""

@@ -1,0 +1,1 @@
+"""Algorithm 1 for one rank: batches, steps, checkpoints."""

@@ -1,0 +1,1 @@
+"""Ray itself: sessions, stages, training runs, retries, and what the console shows."""

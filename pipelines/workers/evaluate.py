@@ -4,7 +4,8 @@ import pyarrow as pa
 import ray
 
 from m3l.config import Config
-from m3l.corpus import Formula, World
+from m3l.corpus.effects import Formula
+from m3l.corpus.world import World
 from m3l.data.examples import history_of, key_frames, load_examples, rows
 from m3l.data.id_hash import hashes
 from m3l.data.keyed_rows import open_store

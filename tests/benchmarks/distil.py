@@ -20,9 +20,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from . import exact
-from .footage import Mood, footage
-from .measure import Cost, cost_of_command, cost_of_step
+from tests.benchmarks import exact
+from tests.benchmarks.footage import Mood, footage
+from tests.benchmarks.measure import Cost, cost_of_command, cost_of_step
 
 FFMPEG_GOAL, KATNA_CPU_GOAL, KATNA_MEMORY_GOAL = 0.75, 50, 0.25
 CLIPS: tuple[tuple[int, Mood], ...] = ((720, "lively"), (720, "calm"), (1080, "lively"))

@@ -8,8 +8,7 @@ import numpy as np
 
 from m3l.media.sample import sample_video
 from m3l.media.sniff import sniff
-
-from .ours import CONFIG
+from tests.benchmarks.ours import CONFIG
 
 
 class Identity(NamedTuple):

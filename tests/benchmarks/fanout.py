@@ -21,8 +21,7 @@ from m3l.data.schemas import KEYFRAMES, to_table
 from m3l.media.reader import KeyFrameReader
 from pipelines import frames
 from pipelines.runtime.session import connect
-
-from .listing import steady_rate, videos
+from tests.benchmarks.listing import steady_rate, videos
 
 GOAL = 0.9
 

@@ -10,8 +10,7 @@ from rich.table import Table
 
 from pipelines import frames
 from pipelines.runtime.session import connect
-
-from .listing import steady_rate, videos
+from tests.benchmarks.listing import steady_rate, videos
 
 
 def main(

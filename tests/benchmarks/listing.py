@@ -10,8 +10,7 @@ from m3l.config import Config, load
 from m3l.data import storage
 from m3l.data.records import media_id
 from m3l.data.schemas import MEDIA, to_table
-
-from .footage import footage
+from tests.benchmarks.footage import footage
 
 
 def videos(run: Path, count: int, height: int, *settings: str) -> Config:

@@ -13,7 +13,19 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from .steps import BATCH, FRAMES, QUERIES, Figures, Size, configuration, measured, media, ours, text, trainable
+from tests.benchmarks.steps import (
+    BATCH,
+    FRAMES,
+    QUERIES,
+    Figures,
+    Size,
+    configuration,
+    measured,
+    media,
+    ours,
+    text,
+    trainable,
+)
 
 WAYS = ("M3L", "InstructBlipVideo")
 

@@ -20,8 +20,7 @@ from m3l.model.build import build_processor
 from m3l.prompts.collator import Collator, LikesScale
 from m3l.prompts.render import render
 from m3l.training.loss import StepLoss
-
-from .steps import BATCH, FRAMES, QUERIES, Size, measured, media, ours
+from tests.benchmarks.steps import BATCH, FRAMES, QUERIES, Size, measured, media, ours
 
 GOAL = 1.5
 TAUGHT = 500  # posts that the tokenizer learns from

@@ -9,8 +9,7 @@ import psutil
 
 from m3l.config import MediaConfig
 from m3l.media.decode_process import Decoder
-
-from .footage import footage
+from tests.benchmarks.footage import footage
 
 CONFIG = MediaConfig(stride_s=0.5, key_frames=50)
 

@@ -1,1 +1,0 @@
-"""What `evaluate` measures beside the model, and shows."""

@@ -1,1 +1,0 @@
-"""What `train` gives its ranks, and the ranges at its end."""

@@ -1,0 +1,40 @@
+"""A reader with a folder of its own, and a good video in it that must stay readable whatever else is read."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import psutil
+from PIL import Image
+
+from m3l.config import MediaConfig
+from m3l.data.records import Media, MediaFrames
+from m3l.media.reader import KeyFrameReader
+from tests.support.clips import write_video
+
+# What is bounded here is work, not time: the machine may have other work.
+CONFIG = MediaConfig(decode_timeout_s=120, key_frames=8, stride_s=0.25, image_height=48)
+
+
+class Desk:
+    def __init__(self, root: Path, config: MediaConfig = CONFIG) -> None:
+        self.root = root
+        self.reader = KeyFrameReader(config, str(root))
+        write_video(root / "good.mp4", [index * 50 for index in range(100)])
+
+    def read(self, name: str) -> MediaFrames:
+        return self.reader(Media(kind="video", url=name))
+
+    def decoder(self) -> psutil.Process:
+        """The process that decodes."""
+        assert self.reader._decoder.pid
+        return psutil.Process(self.reader._decoder.pid)
+
+    def assert_good(self) -> None:
+        row = self.read("good.mp4")
+        assert row.error is None
+        assert len(row.frames) == 8
+
+
+def pictures(row: MediaFrames) -> list[np.ndarray]:
+    return [np.asarray(Image.open(io.BytesIO(frame.image))) for frame in row.frames]
