@@ -1,4 +1,4 @@
-"""posts/ -> history/: for each post, what was known of its account before it; history/accounts/: what is known now.
+"""posts/ -> history/: each post's account before it; history/accounts/: the timelines of all accounts.
 
 Below each of the two, company/ holds the same of companies. Rows are brought together by account and by company in
 Ray Data. A worker holds one bucket of them at a time: twice BUCKET_POSTS posts or about so many, or all posts of its
@@ -7,40 +7,49 @@ largest company.
 
 from functools import partial
 
-import ray
-
 from m3l.config import Config, ConfigError
 from m3l.data import storage
+from m3l.data.folder_settings import check_settings, read_settings
 from m3l.data.schemas import TIMELINES, to_table
-from m3l.data.storage import SETTINGS, claim
 from m3l.history.account_statistics import read_priors
-from pipelines.runtime.console import Summary, console
+from pipelines.runtime.console import Summary, show_done
 from pipelines.runtime.session import connect
-from pipelines.workers.history import COLUMNS, _known, remember
+from pipelines.runtime.stage import read_parts
+from pipelines.workers.history import COLUMNS, TABLE_ACCOUNTS, past_posts, write_histories
 
 
 def main(config: Config) -> Summary:
-    """Fill `paths.history`: a row for each post; `history.known` says which earlier posts count."""
+    """Fill `paths.history`: a row for each post; `history.known` says which earlier posts count.
+
+    Raises:
+        ConfigError: There are no posts, or the folder was written with other settings.
+        TableError: The table of account statistics lacks a column.
+    """
     posts, folder = config.paths.of("posts"), config.paths.of("history")
     if not storage.parts(posts):
         raise ConfigError(f"{posts} holds no posts: run `m3l ingest` first")
-    rows = storage.count_rows(posts)
-    made = {"history": config.history.model_dump(mode="json"), "posts": storage.read_json(f"{posts}/{SETTINGS}")}
-    claim(folder, made | {"rows": rows})
+    rows, settings = storage.count_rows(posts), config.history
+    check_settings(
+        folder,
+        {
+            "history": settings.model_dump(mode="json"),
+            "posts": read_settings(posts),
+            "rows": rows,
+        },
+    )
     summary = Summary("history", folder, rows, rows_before=storage.count_rows(folder))
     if summary.rows_before == rows:
-        console.print(f"[bold]history[/]: done before -> {folder}")
+        show_done("history", folder)
         return summary
-    before = f"{folder}/before"
-    if config.history.accounts and config.history.accounts_until:
-        for chunk in read_priors(config.history.accounts, config.history.accounts_until):
+    before = f"{folder}/{TABLE_ACCOUNTS}"
+    if settings.accounts and settings.accounts_until:
+        for chunk in read_priors(settings.accounts, settings.accounts_until):
             storage.write_part(to_table(chunk, TIMELINES), before, [chunk[0]["name"]])
     connect(config.ray)
-    read = ray.data.read_parquet(storage.parts(posts), filesystem=storage.locate(posts)[0], columns=[*COLUMNS, "split"])
-    known = read.map_batches(
-        partial(_known, config.history.known), batch_format="pyarrow", batch_size=None, zero_copy_batch=True
+    read = read_parts(posts, [*COLUMNS, "split"]).map_batches(
+        partial(past_posts, settings.known), batch_format="pyarrow", batch_size=None, zero_copy_batch=True
     )
-    return remember(known, rows, folder, before, config.history, summary).show()
+    return write_histories(read, before, settings, summary).show()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,14 @@ GRACE_S = 10.0  # beyond the service's own time-out, which answers with a proble
 
 @contextmanager
 def deployed(config: Config) -> Iterator[str]:
-    """The running service of the bundle at `paths.bundle`, ready, at the base URL yielded; ConfigError."""
+    """Run the service of the bundle at `paths.bundle` while the block runs.
+
+    Yields:
+        The base URL, once the service is ready.
+
+    Raises:
+        ConfigError: There is no bundle, the port is taken, or a key is missing where others can reach the service.
+    """
     from ray import serve
 
     from serve_app.app import build
@@ -56,7 +63,7 @@ def main(config: Config) -> None:
 
 
 def _check_free(host: str, port: int) -> None:
-    # Serve's proxy shares its port (SO_REUSEPORT), so that a second service would start without a word.
+    # Serve's proxy shares its port (SO_REUSEPORT), so a second service would start silently.
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

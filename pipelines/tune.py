@@ -12,17 +12,17 @@ from ray.tune.schedulers import FIFOScheduler
 
 from m3l.config import Config, ConfigError, override
 from m3l.data import storage
-from m3l.data.storage import claim
 from m3l.report.sweep import build_page
-from m3l.tuning import search_space
-from m3l.tuning.search_space import OBJECTIVE, Point
-from m3l.tuning.trial_records import records
+from m3l.tuning.search_space import Point, Space, build_space, initial_points, retriever_points
+from m3l.tuning.suggest import OptunaSuggester
+from m3l.tuning.trial_records import OBJECTIVE, rank_trials, read_records, summarise_trial
 from pipelines import retrieve, train_retriever
-from pipelines.runtime.console import console
+from pipelines.runtime.console import console, done_before
+from pipelines.runtime.ray_output import ray_output
 from pipelines.runtime.session import connect
-from pipelines.workers.search import Halving, Optuna, name_of
-from pipelines.workers.train_data import needed
-from pipelines.workers.trial import Trial, retrieved, settings
+from pipelines.workers.search import OptunaSearch, ResumableASHA, trial_name
+from pipelines.workers.train_data import required_resources
+from pipelines.workers.trial import Trial, retriever_paths, trial_config
 
 DRIVER_CPUS = 0.1  # a trial's driver only waits for its workers
 
@@ -30,71 +30,80 @@ DRIVER_CPUS = 0.1  # a trial's driver only waits for its workers
 def main(config: Config) -> list[dict[str, Any]]:
     """Run the trials; write trials.json, index.html, best.yaml (a preset that `m3l train` takes), TensorBoard events.
 
-    A sweep that was cut off goes on: what has ended is not run again, and what was begun goes on from its checkpoints.
+    A sweep that was cut off goes on: trials that have ended are not run again, others go on from their checkpoints.
+
+    Returns:
+        The trials, the best first.
+
+    Raises:
+        ConfigError: There are no validation posts, a trial does not fit the cluster, or every trial failed.
     """
-    folder = config.paths.of("tune")
-    made = config.model_dump(mode="json")
-    claim(folder, {part: made[part] for part in ("seed", "tasks", "tune", "train", "model", "retriever")})
-    known = storage.read_json(f"{folder}/trials.json")
-    if known:
-        console.print(f"[bold]tune[/]: done before -> {folder}")
-        return list(known)
-    if not any(split == "validation" for split in storage.read_column(config.paths.of("posts"), "split")):
-        raise ConfigError(
-            f"tune: {config.paths.of('posts')} has no posts of the split 'validation' to compare trials on"
-        )
-    chosen = search_space.space(config)
-    points = search_space.points(config, chosen)
-    connect(config.ray)
-    at_once = _at_once(config)
-    count = config.tune.trials if config.tune.search == "optuna" else len(points)
-    seeds = f", {config.tune.seeds} seeds each" if config.tune.seeds > 1 else ""
-    console.print(f"[bold]tune[/]: {count} trials of {', '.join(chosen)}, {at_once} at a time{seeds}")
-    _retrieve(config, search_space.retrievers(config, chosen, points))
-    failure = _run(config, chosen, points, count, at_once)
-    trials = search_space.ranked([search_space.told(record) for record in records(config)])
+    folder, posts = config.paths.of("tune"), config.paths.of("posts")
+    sections = config.model_dump(mode="json", include={"seed", "tasks", "tune", "train", "model", "retriever"})
+    if done := done_before("tune", folder, sections, "trials.json"):
+        return list(done)
+    if not any(split == "validation" for split in storage.read_column(posts, "split")):
+        raise ConfigError(f"tune: {posts} has no posts of the split 'validation' to compare trials on")
+    space = build_space(config)
+    points = initial_points(config, space)
+    with ray_output(config.paths.run):
+        connect(config.ray)
+        at_once = _at_once(config)
+        count = config.tune.trials if config.tune.search == "optuna" else len(points)
+        seeds = f", {config.tune.seeds} seeds each" if config.tune.seeds > 1 else ""
+        console.print(f"[bold]tune[/]: {count} trials of {', '.join(space)}, {at_once} at a time{seeds}")
+        _train_retrievers(config, retriever_points(space, points, config.tune.search))
+        failure = _run_trials(config, space, points, count, at_once)
+    trials = rank_trials([summarise_trial(record) for record in read_records(folder)])
     if not trials or trials[0]["end"] != "finished" or trials[0][OBJECTIVE] is None:
         raise ConfigError(f"tune: every trial failed, the first with: {failure}")
-    best = trials[0]["params"]
-    preset = override(config, {**retrieved(config, best, config.seed), **best})
+    _write_results(config, trials, points[0])
+    return trials
+
+
+def _write_results(config: Config, trials: list[dict[str, Any]], configured: Point) -> None:
+    folder, best = config.paths.of("tune"), trials[0]["params"]
+    preset = override(config, {**retriever_paths(config, best, config.seed), **best})
     storage.write_text(f"{folder}/best.yaml", preset.to_yaml())
-    build_page(trials, points[0], folder)
+    build_page(trials, configured, folder)
     storage.write_json(f"{folder}/trials.json", trials)  # last: its presence says that the sweep is done
     for trial in trials:
         console.print(f"  {_line(trial)}", highlight=False)
     console.print(
         f"[bold]tune[/]: {folder}/index.html; best -> {folder}/best.yaml; curves: tensorboard --logdir {folder}/sweep"
     )
-    return trials
 
 
-def _run(config: Config, chosen: search_space.Space, points: list[Point], count: int, at_once: int) -> str | None:
-    """The trials that are left, through Ray Tune; each keeps its own record. Returns the first failure's line."""
-    scheduler = Halving(config, records(config)) if config.tune.scheduler == "asha" else FIFOScheduler()
-    before = records(config)
-    ended = [record["point"] for record in before if record["end"]]
-    left = [point for point in points if point not in ended]
+def _run_trials(config: Config, space: Space, points: list[Point], count: int, at_once: int) -> str | None:
+    """Run the pending trials through Ray Tune; each keeps its own record. Returns the first failure's line."""
+    folder = config.paths.of("tune")
+    saved = read_records(folder)
+    scheduler = FIFOScheduler()
+    if config.tune.scheduler == "asha":
+        scheduler = ResumableASHA(folder, config.tune.seeds * config.train.evaluations, saved)
+    ended = [record["point"] for record in saved if record["end"]]
+    pending = [point for point in points if point not in ended]
     search: dict[str, Any] = {}
     if config.tune.search == "optuna":
-        search = {"search_alg": Optuna(config, chosen, points, before), "num_samples": max(0, count - len(ended))}
-    if not left and not search.get("num_samples"):
+        suggester = OptunaSuggester(space, config.seed, config.tune.trials)
+        search = {"search_alg": OptunaSearch(suggester, points, saved), "num_samples": max(0, count - len(ended))}
+    if not pending and not search.get("num_samples"):
         return None
     if ended:
         console.print(f"[bold]tune[/]: {len(ended)} trials ended before", highlight=False)
-    folder = config.paths.of("tune")
     results = Tuner(
         tune.with_resources(tune.with_parameters(Trial, base=config.to_yaml()), {"CPU": DRIVER_CPUS}),
-        param_space={} if search else {"point": tune.grid_search(left)},
+        param_space={} if search else {"point": tune.grid_search(pending)},
         tune_config=TuneConfig(
             max_concurrent_trials=at_once,
             scheduler=scheduler,
-            trial_dirname_creator=name_of,
+            trial_dirname_creator=trial_name,
             **search,
         ),
         run_config=RunConfig(
             name="sweep",
             storage_path=folder if "://" in folder else str(Path(folder).absolute()),
-            callbacks=[TBXLoggerCallback(), Shown()],
+            callbacks=[TBXLoggerCallback(), TrialLines()],
             checkpoint_config=CheckpointConfig(checkpoint_at_end=False),  # a trial keeps its own record
             verbose=0,
         ),
@@ -102,36 +111,36 @@ def _run(config: Config, chosen: search_space.Space, points: list[Point], count:
     return str(results.errors[0]).strip().split("\n")[-1] if results.errors else None
 
 
-class Shown(Callback):
-    """A line for each trial that has ended."""
+class TrialLines(Callback):
+    """Prints a line for each trial that has ended."""
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        heard = trial.last_result or {}
-        note = "" if "end" in heard else f", behind after {heard.get('evaluation')} evaluations"
-        told = f"{heard.get(OBJECTIVE, float('nan')):.4f}  {trial.config['point']}{note}"
-        console.print(f"  tune: {told}", highlight=False)
+        result = trial.last_result or {}
+        note = "" if "end" in result else f", behind after {result.get('evaluation')} evaluations"
+        line = f"{result.get(OBJECTIVE, float('nan')):.4f}  {trial.config['point']}{note}"
+        console.print(f"  tune: {line}", highlight=False)
 
 
-def _retrieve(config: Config, wanted: list[Point]) -> None:
-    """A retriever for each of these settings and each seed, and what it keeps of all media: by the same verbs."""
-    if wanted:
-        console.print(f"[bold]tune[/]: {len(wanted) * config.tune.seeds} retrievers are trained first")
-    for own, seed in itertools.product(wanted, range(config.seed, config.seed + config.tune.seeds)):
-        train_retriever.main(settings(config, own, seed))
-        retrieve.main(settings(config, own, seed))
+def _train_retrievers(config: Config, points: list[Point]) -> None:
+    """For each of these settings and each seed a retriever, and the frames that it retrieves, by the same verbs."""
+    if points:
+        console.print(f"[bold]tune[/]: {len(points) * config.tune.seeds} retrievers are trained first")
+    for point, seed in itertools.product(points, range(config.seed, config.seed + config.tune.seeds)):
+        train_retriever.main(trial_config(config, point, seed))
+        retrieve.main(trial_config(config, point, seed))
 
 
 def _at_once(config: Config) -> int:
     """Trials that fit the cluster together; ConfigError if not even one does."""
-    workers, there = config.tune.trial_workers, ray.cluster_resources()
-    needs = needed(config, workers)
-    needs["CPU"] += DRIVER_CPUS
-    for kind, need in needs.items():
-        if need > there.get(kind, 0):
+    available = ray.cluster_resources()
+    required = required_resources(config.ray, config.tune.trial_workers)
+    required["CPU"] += DRIVER_CPUS
+    for kind, amount in required.items():
+        if amount > available.get(kind, 0):
             raise ConfigError(
-                f"tune.trial_workers: a trial needs {need:g} {kind}s, the cluster has {there.get(kind, 0):g}"
+                f"tune.trial_workers: a trial needs {amount:g} {kind}s, the cluster has {available.get(kind, 0):g}"
             )
-    return min(int(there[kind] // need) for kind, need in needs.items() if need)
+    return min(int(available[kind] // amount) for kind, amount in required.items() if amount)
 
 
 def _line(trial: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The routes: the API, its health and description, and the page."""
+"""The routes: the API, its health checks, the description of the model, and the page."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,22 +18,27 @@ from serve_app.service import Service
 PAGE = Path(__file__).parent / "page"
 REFUSALS: dict[int | str, dict[str, Any]] = {
     status: {
-        "description": why,
+        "description": description,
         "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
     }
-    for status, why in {
-        401: "no key, or a wrong one",
-        413: "too large",
-        415: "neither image nor video, or another kind of body",
-        422: "a field is wrong: `errors` says which",
-        429: "busy: try again after Retry-After seconds",
-        504: "no answer in time",
+    for status, description in {
+        401: "the API key is missing or wrong",
+        413: "the request is too large",
+        415: "a file is neither image nor video, or the body has the wrong content type",
+        422: "a field is invalid; `errors` names each",
+        429: "busy; try again after Retry-After seconds",
+        504: "no answer within the time limit",
     }.items()
 }
 
 
 def application(service: Service, about: dict[str, Any]) -> FastAPI:
-    """The web application around a service; `about` describes the model that answers."""
+    """Build the web application around a service.
+
+    Args:
+        service: Answers the drafts; closed when the application shuts down.
+        about: The description of the model, answered at /v2/models/m3l.
+    """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -43,32 +48,34 @@ def application(service: Service, about: dict[str, Any]) -> FastAPI:
     app = FastAPI(
         title="M3L",
         version=about["versions"][0],
-        description="How many likes a post will get, and the caption that suits it.",
-        docs_url=None,  # FastAPI's own loads from a CDN
+        description="Predicts how many likes a post will get, and writes a caption for it.",
+        docs_url=None,  # FastAPI's own page loads scripts from a CDN
         redoc_url=None,
         lifespan=lifespan,
     )
 
-    @app.post("/v1/simulate", responses=REFUSALS, summary="Media by URL, or none")
+    @app.post(
+        "/v1/simulate", responses=REFUSALS, summary="Predict a post whose media are given by URL, or that has none"
+    )
     async def simulate(draft: DraftWithMedia) -> Answer:
         return await service.simulate(draft)
 
-    @app.post("/v1/simulate/upload", responses=REFUSALS, summary="Media as files")
+    @app.post("/v1/simulate/upload", responses=REFUSALS, summary="Predict a post whose media are uploaded")
     async def simulate_upload(
         draft: Annotated[DraftWithFiles, Form(media_type="multipart/form-data")],
     ) -> Answer:
         return await service.simulate_upload(draft)
 
-    @app.get("/v2/health/live", summary="The process answers")
+    @app.get("/v2/health/live", summary="Whether the process answers")
     async def live() -> dict[str, bool]:
         return {"live": True}
 
-    @app.get("/v2/health/ready", summary="The model answers: 200, else 503")
+    @app.get("/v2/health/ready", summary="Whether the model answers: 200, else 503")
     async def ready() -> Response:
-        answers = await service.ready()
-        return JSONResponse({"ready": answers}, 200 if answers else 503)
+        is_ready = await service.ready()
+        return JSONResponse({"ready": is_ready}, 200 if is_ready else 503)
 
-    @app.get("/v2/models/m3l", summary="Which model this is, and what it was trained on")
+    @app.get("/v2/models/m3l", summary="The model and how it was trained")
     async def model() -> dict[str, Any]:
         return about
 
@@ -91,6 +98,10 @@ async def _refused(request: Request, error: Any) -> Response:
 
 
 async def _invalid(request: Request, error: Any) -> Response:
-    found = [(e["msg"], () if e["type"] == "json_invalid" else e["loc"][1:]) for e in error.errors()]
-    wrong = [f"{'.'.join(map(str, where)) or 'body'}: {what}" for what, where in found]
-    return problem(request.scope, HTTPException(422, wrong[0]), wrong)
+    messages = [f"{_location(e) or 'body'}: {e['msg']}" for e in error.errors()]
+    return problem(request.scope, HTTPException(422, messages[0]), messages)
+
+
+def _location(error: dict[str, Any]) -> str:
+    parts = () if error["type"] == "json_invalid" else error["loc"][1:]  # the first part is always "body"
+    return ".".join(map(str, parts))

@@ -1,35 +1,32 @@
-"""What is asked and answered over HTTP."""
+"""The bodies of requests and responses."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import UploadFile
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from m3l.config.time import as_utc
 from m3l.data.records import Effect, Interval, MediaKind
 
 MAX_MEDIA = 8  # of one post
 
 
-def _utc(when: datetime) -> datetime:
-    return when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
-
-
 class Draft(BaseModel):
-    """A post as far as it is known: the model tells the likes, and writes the caption."""
+    """A draft of a post: the model predicts its likes and writes a caption."""
 
     model_config = ConfigDict(extra="forbid")
 
     username: str = Field(min_length=1, max_length=256)
-    posted_at: Annotated[datetime, AfterValidator(_utc)] = Field(description="UTC where it names no zone")
+    posted_at: Annotated[datetime, AfterValidator(as_utc)] = Field(description="UTC unless it names a time zone")
     company: str | None = Field(None, max_length=256)
-    caption: str | None = Field(None, max_length=10_000, description="read to tell the likes")
-    likes: int | None = Field(None, ge=0, le=10**12, description="read to write the caption")
-    why: bool = Field(False, description="also tell what each part does to the likes; takes several times as long")
+    caption: str | None = Field(None, max_length=10_000, description="used to predict the likes")
+    likes: int | None = Field(None, ge=0, le=10**12, description="used to write the caption")
+    why: bool = Field(False, description="also explain the predicted likes, which takes several times as long")
 
 
 class Medium(BaseModel):
-    """A file to fetch: https: on an allowed host, or a path below the media root of the server."""
+    """A file to fetch: an https URL on an allowed host, or a path below the server's media root."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -38,24 +35,28 @@ class Medium(BaseModel):
 
 
 class DraftWithMedia(Draft):
+    """A draft whose media are fetched by the server."""
+
     media: list[Medium] = Field([], max_length=MAX_MEDIA)
 
 
 class DraftWithFiles(Draft):
+    """A draft whose media are uploaded with it."""
+
     files: list[UploadFile] = Field([], max_length=MAX_MEDIA, description="images, GIFs, videos")
 
 
 class FrameShown(BaseModel):
-    """A frame that the model read, as a JPEG data URL."""
+    """A frame that the model used, as a JPEG data URL."""
 
     media_id: str
     time_s: float
-    score: float = Field(description="similarity to the prompt")
+    score: float = Field(description="similarity to the text of the post")
     image: str
 
 
 class UnreadMedium(BaseModel):
-    """Why a file could not be read."""
+    """A file that could not be read, and why."""
 
     media_id: str
     name: str = Field(description="its URL, or the name of the uploaded file")
@@ -63,23 +64,22 @@ class UnreadMedium(BaseModel):
 
 
 class Answer(BaseModel):
-    """The likes with their intervals, of which 80% is `likes_low` to `likes_high`, the caption, and the frames that
-    both were read from."""
+    """Predicted likes (`likes_low` to `likes_high` is the 80% interval), the caption, and the frames used."""
 
-    likes: float | None = Field(description="null of a model that writes captions alone")
-    likes_low: float | None = Field(description="null where the bundle was calibrated on too few posts to tell")
+    likes: float | None = Field(description="null for a model that only writes captions")
+    likes_low: float | None = Field(description="null if the bundle was calibrated on too few posts")
     likes_high: float | None
     intervals: list[Interval]
-    caption: str | None = Field(description="null of a model that tells likes alone")
-    cold_account: bool | None = Field(None, description="nothing is known of the account: the likes are less sure")
+    caption: str | None = Field(description="null for a model that only predicts likes")
+    cold_account: bool | None = Field(None, description="the account is new to the model: the likes are less certain")
     frames: list[FrameShown]
     media_errors: list[UnreadMedium]
-    why: list[Effect] | None = Field(None, description="where asked: effects on log(1 + likes), each with the part")
-    error: str | None = Field(description="why the answer rests on less than was given, if it does")
+    why: list[Effect] | None = Field(None, description="if requested: the effect of each part on log(1 + likes)")
+    error: str | None = Field(description="what the answer had to leave out, if anything")
 
 
 class Problem(BaseModel):
-    """RFC 9457, as application/problem+json."""
+    """A refusal, sent as application/problem+json (RFC 9457)."""
 
     type: str = "about:blank"
     title: str
@@ -87,4 +87,4 @@ class Problem(BaseModel):
     detail: str
     instance: str
     request_id: str | None = None
-    errors: list[str] | None = Field(None, description="field: what is wrong, for 422")
+    errors: list[str] | None = Field(None, description="`field: message`, for status 422")

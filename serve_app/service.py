@@ -1,4 +1,4 @@
-"""One request's way: its media to key frames, those and the post to the model, the answer back."""
+"""Answers one request: reads its media into key frames, asks the model, and builds the answer."""
 
 import asyncio
 import base64
@@ -23,33 +23,40 @@ from m3l.data.records import Media, MediaFrames, MediaKind, Post, Prediction
 from m3l.media.reader import KeyFrameReader
 from serve_app.schemas import Answer, Draft, DraftWithFiles, DraftWithMedia, FrameShown, UnreadMedium
 
-READERS = 4  # files fetched at a time; one is decoded at a time
-HEARD_S = 10.0  # a model that answered so lately is not asked whether it is there
+READERS = 4  # files fetched at the same time; only one is decoded at a time
+FRESH_S = 10.0  # a model that answered within this time is not probed
 PROBE_S = 5.0
 
 
 class Service:
-    """Answers drafts; `model` is the handle of the deployment that holds the Simulator."""
+    """Answers drafts of posts.
+
+    Args:
+        config: The limits on media, and the folder that relative media paths are resolved in.
+        model: Handle of the `Model` deployment.
+    """
 
     def __init__(self, config: Config, model: Any) -> None:
-        self.model, self.heard = model, -HEARD_S
+        self.model, self.last_answer_s = model, -FRESH_S
         self.reader = KeyFrameReader(config.media, config.paths.media_root)
         self.threads = ThreadPoolExecutor(READERS, "read")
 
     async def simulate(self, draft: DraftWithMedia) -> Answer:
+        """Predict a post whose media are given by URL."""
         media = [Media(kind=medium.kind, url=medium.url) for medium in draft.media]
         names = [medium.url for medium in media]
         return await self._answer(draft, names, media, [partial(self.reader, m) for m in media])
 
     async def simulate_upload(self, draft: DraftWithFiles) -> Answer:
+        """Predict a post whose media are uploaded."""
         names = [file.filename or f"file {i + 1}" for i, file in enumerate(draft.files)]
         media = [Media(kind=_kind(file), url=f"upload:{i}") for i, file in enumerate(draft.files)]
         reads = [partial(self._read, f, m) for f, m in zip(draft.files, media, strict=True)]
         return await self._answer(draft, names, media, reads)
 
     async def ready(self) -> bool:
-        """Whether the model answers; one that is too busy to be asked does."""
-        if time.monotonic() - self.heard < HEARD_S:
+        """Whether the model answers; one that is too busy to be probed counts as ready."""
+        if time.monotonic() - self.last_answer_s < FRESH_S:
             return True
         try:
             async with asyncio.timeout(PROBE_S):
@@ -58,10 +65,11 @@ class Service:
             return True
         except Exception:
             return False
-        self.heard = time.monotonic()
+        self.last_answer_s = time.monotonic()
         return True
 
     def close(self) -> None:
+        """Stop the reading threads and the decoding process."""
         self.threads.shutdown(wait=False, cancel_futures=True)
         self.reader.close()
 
@@ -69,44 +77,44 @@ class Service:
         self, draft: Draft, names: list[str], media: list[Media], reads: Sequence[Callable[[], MediaFrames]]
     ) -> Answer:
         loop = asyncio.get_running_loop()
-        read = await asyncio.gather(*(loop.run_in_executor(self.threads, each) for each in reads))
-        known = draft.model_dump(exclude={"media", "files", "why"})
-        post = Post(post_id=uuid4().hex, media=tuple(media), **known)
-        told: Prediction = await self._ask("tell", post, read)
-        images = {(found.media_id, frame.time_s): frame.image for found in read for frame in found.frames}
+        frames = await asyncio.gather(*(loop.run_in_executor(self.threads, read) for read in reads))
+        fields = draft.model_dump(exclude={"media", "files", "why"})
+        post = Post(post_id=uuid4().hex, media=tuple(media), **fields)
+        prediction: Prediction = await self._ask(self.model.predict, post, frames)
+        images = {(file.media_id, frame.time_s): frame.image for file in frames for frame in file.frames}
         return Answer(
-            **told.model_dump(
+            **prediction.model_dump(
                 include={"likes", "likes_low", "likes_high", "intervals", "caption", "cold_account", "error"}
             ),
             frames=[
                 FrameShown(**frame.model_dump(), image=_data_url(images[frame.media_id, frame.time_s]))
-                for frame in told.frames
+                for frame in prediction.frames
             ],
             media_errors=[
-                UnreadMedium(media_id=found.media_id, name=name, error=found.error)
-                for name, found in zip(names, read, strict=True)
-                if found.error
+                UnreadMedium(media_id=file.media_id, name=name, error=file.error)
+                for name, file in zip(names, frames, strict=True)
+                if file.error
             ],
-            why=await self._ask("why", post, read) if draft.why else None,
+            why=await self._ask(self.model.explain, post, frames) if draft.why else None,
         )
 
-    async def _ask(self, what: str, post: Post, read: list[MediaFrames], *, again: bool = True) -> Any:
+    async def _ask(self, method: Any, post: Post, frames: list[MediaFrames], *, retry: bool = True) -> Any:
         try:
-            told = await getattr(self.model, what).remote(post, read)
+            reply = await method.remote(post, frames)
         except BackPressureError:
             raise HTTPException(429, "busy: the model's queue is full", {"Retry-After": "2"}) from None
         except (RayActorError, DeploymentUnavailableError):
-            if again:  # asking twice changes nothing, and another replica may be there
-                return await self._ask(what, post, read, again=False)
-            raise HTTPException(503, "the model is starting again", {"Retry-After": "10"}) from None
-        self.heard = time.monotonic()
-        if isinstance(told, str):
-            raise HTTPException(500, f"the model failed on this post: {told}")
-        return told
+            if retry:  # predictions have no side effects, and another replica may be running
+                return await self._ask(method, post, frames, retry=False)
+            raise HTTPException(503, "the model is restarting", {"Retry-After": "10"}) from None
+        self.last_answer_s = time.monotonic()
+        if isinstance(reply, str):
+            raise HTTPException(500, f"the model failed on this post: {reply}")
+        return reply
 
     def _read(self, file: UploadFile, media: Media) -> MediaFrames:
         with tempfile.TemporaryDirectory(prefix="m3l-upload-") as folder:  # private: mode 0700
-            path = Path(folder) / "file"  # the sender's name is never a path
+            path = Path(folder) / "file"  # the uploaded file's name is never used as a path
             with path.open("wb") as copy:
                 shutil.copyfileobj(file.file, copy)
             return self.reader.read_file(path, media)

@@ -1,7 +1,9 @@
-"""Shapes in signatures are checked while tests run; a tiny InstructBLIP, a local Ray, an S3 server."""
+"""Fixtures that the tiers share; shapes in signatures are checked while the tests run."""
 
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,11 +14,18 @@ from tests.support import s3_server
 os.environ.update(s3_server.ENVIRONMENT)  # before Ray starts, whose workers inherit it
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for tensors this small, threads cost more than they give
 
-# Here, because a module that is imported earlier would carry no checks.
-install_import_hook(
-    ["m3l.model", "m3l.prompts.collator", "m3l.training.trainer", "m3l.training.task_schedule", "m3l.retriever"],
-    "beartype.beartype",
-)
+UNIT = Path(__file__).with_name("unit")
+TRAINING = [f"m3l.training.{name}" for name in ("trainer", "batches", "augment", "loss", "optim", "task_schedule")]
+CHECKED = ["m3l.model", "m3l.prompts.collator", *TRAINING, "m3l.retriever"]
+assert all(map(find_spec, CHECKED)), "a module of CHECKED has moved"
+install_import_hook(CHECKED, "beartype.beartype")  # here: a module that is imported earlier carries no checks
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A unit test has 60 s, beside other work; the others have what pyproject.toml says."""
+    for item in items:
+        if UNIT in item.path.parents:
+            item.add_marker(pytest.mark.timeout(60))
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +48,7 @@ def model(processor: Any) -> Any:
 
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[None]:
-    """One Ray of our own for every test that needs it, as `m3l` would start it."""
+    """One local Ray for every test that needs it, started as `m3l` starts it."""
     import ray
 
     from m3l.config import RayConfig
@@ -51,7 +60,15 @@ def local_ray() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def walk(tmp_path_factory: pytest.TempPathFactory, local_ray: None) -> Any:
+    """One walk through the pipeline; read it only. Here, because a killed sweep is compared with the walk's."""
+    from tests.support.walk import walk
+
+    return walk(tmp_path_factory.mktemp("walk"))
+
+
+@pytest.fixture(scope="session")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URI of an S3 bucket."""
+    """The URI of an S3 bucket on a real server."""
     with s3_server.running(tmp_path_factory.mktemp("s3")) as uri:
         yield uri

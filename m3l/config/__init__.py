@@ -1,19 +1,12 @@
 """The one typed tree of settings: defaults here, presets and dotted overrides on top, a mistyped field is an error."""
 
 from m3l.config.base import ConfigError
+from m3l.config.cluster import RayConfig
 from m3l.config.data import ClipConfig, CorpusConfig, HistoryConfig, IngestConfig, MediaConfig, Paths, RetrieverConfig
-from m3l.config.learning import (
-    AssembleConfig,
-    LoraSettings,
-    ModelConfig,
-    Range,
-    TaskConfig,
-    TinyModel,
-    TrainConfig,
-    TuneConfig,
-)
 from m3l.config.loading import anchored, load, override, parse
-from m3l.config.running import EvaluateConfig, ExportConfig, PlanConfig, PredictConfig, RayConfig, ServeConfig
+from m3l.config.model import AssembleConfig, LoraSettings, ModelConfig, TaskConfig, TinyModel
+from m3l.config.stages import EvaluateConfig, ExportConfig, PlanConfig, PredictConfig, ServeConfig
+from m3l.config.train import Range, TrainConfig, TuneConfig
 from m3l.config.tree import Config
 
 __all__ = [

@@ -4,6 +4,7 @@ import yaml
 from pydantic import model_validator
 
 from m3l.config.base import Section
+from m3l.config.cluster import RayConfig
 from m3l.config.data import (
     CompareConfig,
     CorpusConfig,
@@ -13,9 +14,10 @@ from m3l.config.data import (
     Paths,
     RetrieverConfig,
 )
-from m3l.config.learning import AssembleConfig, ModelConfig, TaskConfig, TrainConfig, TuneConfig
-from m3l.config.running import EvaluateConfig, ExportConfig, PlanConfig, PredictConfig, RayConfig, ServeConfig
+from m3l.config.model import AssembleConfig, ModelConfig, TaskConfig
+from m3l.config.stages import EvaluateConfig, ExportConfig, PlanConfig, PredictConfig, ServeConfig
 from m3l.config.templates import BEHAVIOUR, CONTENT
+from m3l.config.train import TrainConfig, TuneConfig
 
 
 class Config(Section):
@@ -57,7 +59,7 @@ class Config(Section):
             if task.template.count("[MASK]") != 1 or not task.template.endswith("[MASK]"):
                 raise ValueError(f"tasks.{task.name}: the template needs exactly one [MASK], at its end")
             if task.head == "likes" and task.masked != "likes":
-                raise ValueError(f"tasks.{task.name}: the head likes tells likes, not {task.masked}")
+                raise ValueError(f"tasks.{task.name}: the head likes predicts likes, not {task.masked}")
         return self
 
     @model_validator(mode="after")
@@ -73,6 +75,11 @@ class Config(Section):
     def task(self, name: str) -> TaskConfig:
         """The task of that name; KeyError if there is none."""
         return {task.name: task for task in self.tasks}[name]
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The outputs that the tasks train: "likes", "caption" or both."""
+        return tuple(head for head in ("likes", "caption") if any(task.head == head for task in self.tasks))
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

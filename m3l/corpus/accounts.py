@@ -1,4 +1,4 @@
-"""Who posts: accounts with a name, a size, a voice and favourite subjects."""
+"""Accounts that post: name, size, voice and favourite subjects."""
 
 from dataclasses import dataclass
 
@@ -14,12 +14,13 @@ _FIRST = (
     "Birch Clover Dune Echo Falcon Glacier Honey Ivory Jasper"
 )
 _SECOND = "Foods Motors Studio Travel Sports Books Market Radio Games Garden Labs Bank"
-_THIRD = ("", "North", "South", "East", "West", "One", "Direct", "World", "Group", "Online")  # where two words run out
+# For more accounts than there are pairs of words.
+_THIRD = ("", "North", "South", "East", "West", "One", "Direct", "World", "Group", "Online")
 
 
 @dataclass(frozen=True)
 class Account:
-    """A brand's account; `effect` is its size on log(1 + likes)."""
+    """A brand's account; `effect` is what it adds to log(1 + likes)."""
 
     username: str
     company: str
@@ -29,14 +30,23 @@ class Account:
 
 
 def draw_accounts(rng: np.random.Generator, count: int, subjects: tuple[str, ...]) -> tuple[Account, ...]:
-    """`count` accounts with different names; ValueError if there are not that many names."""
+    """Draw accounts with different names.
+
+    Args:
+        rng: Draws everything.
+        count: Number of accounts.
+        subjects: Subjects to choose favourites from.
+
+    Raises:
+        ValueError: There are fewer names than accounts.
+    """
     first, second = (rng.permutation(words.split()).tolist() for words in (_FIRST, _SECOND))
     pairs = len(first) * len(second)
     if count > pairs * len(_THIRD):
         raise ValueError(f"corpus.accounts: at most {pairs * len(_THIRD)} with the unseen ones, got {count}")
     accounts = []
     for number in range(count):
-        # The second shift, 5 a round, is prime to their number (12): no pair comes twice.
+        # The second word shifts by 5 per round, coprime to their number (12): no pair repeats.
         pair = first[number % len(first)], second[(number + number // len(first)) % len(second)]
         words = [word for word in (*pair, _THIRD[number // pairs]) if word]
         favourites = rng.choice(subjects, min(_FAVOURITES, len(subjects)), replace=False).tolist()

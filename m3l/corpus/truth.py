@@ -1,4 +1,4 @@
-"""The truth that is kept beside the posts, and the questions that an evaluation asks of it."""
+"""The ground truth of the corpus, and how an evaluation queries it."""
 
 import re
 from collections.abc import Iterable
@@ -26,22 +26,33 @@ TRUTH = pa.schema(
         ("media", pa.list_(_MEDIA)),
         ("subjects", pa.list_(pa.string())),  # in the order shown
         ("scene", pa.string()),
-        ("readable", pa.bool_()),  # false: dead links or corrupt files
-        ("parts", _PARTS),  # of log(1 + likes)
+        ("readable", pa.bool_()),  # false: missing or corrupt media
+        ("parts", _PARTS),  # terms of log(1 + likes)
         ("expected_log1p", pa.float64()),  # the formula without its noise
     ]
 )
 
 
-def named_in(caption: str, subjects: Iterable[str]) -> list[str]:
-    """Which of the subjects a caption names, in the order of first mention; whole words, any case."""
-    known = {subject.lower(): subject for subject in subjects}
+def subjects_named_in(caption: str, subjects: Iterable[str]) -> list[str]:
+    """The subjects that a caption names, in the order of first mention; whole words, any case.
+
+    Args:
+        caption: The text.
+        subjects: Candidates.
+    """
+    by_word = {subject.lower(): subject for subject in subjects}
     words = re.findall(r"\w+", caption.lower())
-    return list(dict.fromkeys(known[word] for word in words if word in known))
+    return list(dict.fromkeys(by_word[word] for word in words if word in by_word))
 
 
-def on_screen(media: Iterable[dict[str, Any]], media_id: str, time_s: float) -> set[str]:
-    """Who is visible at a time of one of `truth["media"]`; an image shows the same at any time."""
+def subjects_on_screen(media: Iterable[dict[str, Any]], media_id: str, time_s: float) -> set[str]:
+    """The subjects that a media file shows at a time.
+
+    Args:
+        media: `media` of a row of TRUTH.
+        media_id: The file.
+        time_s: Seconds from its start; an image shows the same at any time.
+    """
     return {
         span["subject"]
         for file in media

@@ -1,4 +1,4 @@
-"""The world that posts are drawn from: every post is a pure function of (configuration, seed, index)."""
+"""The distribution of the synthetic posts: each is a pure function of (configuration, seed, index)."""
 
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -17,17 +17,17 @@ from m3l.corpus.storyboard import Clip
 from m3l.data.records import MediaKind, Split, media_id
 
 START, CUT, END = datetime(2018, 1, 1), datetime(2020, 11, 1), datetime(2021, 1, 1)
-VALIDATION_STRANGERS = 0.4  # of the unseen accounts: they tell how unsure likes of cold accounts are
+VALIDATION_ACCOUNTS = 0.4  # share of the unseen accounts that validates: they calibrate ranges for new accounts
 KIND_SHARES: dict[MediaKind, float] = {"image": 0.5, "gif": 0.15, "video": 0.35}
-TWO_SHARES: dict[MediaKind, float] = {"image": 0.25, "gif": 0.0, "video": 0.8}  # of posts that show two subjects
+TWO_SHARES: dict[MediaKind, float] = {"image": 0.25, "gif": 0.0, "video": 0.8}  # shares of posts that show two subjects
 FAVOURITE_SHARE = 0.5
 
-_WORLD, _FACTS, _PICTURES, _FATE = range(4)  # separate streams of chance: more of one never shifts another
+_WORLD, _CONTENT, _PICTURES, _DAMAGE = range(4)  # independent random streams: more draws from one never shift another
 
 
 @dataclass(frozen=True)
 class Story:
-    """All that is decided about a post before anything is drawn."""
+    """Everything about a post that is decided before its media are drawn."""
 
     account: Account
     split: Split
@@ -44,7 +44,7 @@ class Story:
 
 
 @dataclass(frozen=True)
-class MadePost:
+class SyntheticPost:
     """A post in the challenge's own columns (plus `split`), and its truth (schema TRUTH)."""
 
     row: dict[str, Any]
@@ -63,7 +63,7 @@ class World:
 
     @classmethod
     def build(cls, config: CorpusConfig, seed: int) -> Self:
-        """The world of a configuration and a seed; ValueError where names are too few for the accounts."""
+        """Draw the accounts and effects of a world; ValueError if there are fewer names than accounts."""
         rng = np.random.default_rng([seed, _WORLD])
         names, scenes = tuple(SUBJECTS)[: config.subjects], tuple(SCENES)[: config.scenes]
         subjects = dict(zip(names, rng.normal(0, likes.SUBJECT_SD, len(names)).tolist(), strict=True))
@@ -71,10 +71,15 @@ class World:
         accounts = draw_accounts(rng, config.accounts + config.unseen_accounts, names)
         return cls(config, seed, accounts, subjects, dict(zip(scenes, effects, strict=True)))
 
-    def make(self, index: int, media_root: Path) -> MadePost:
-        """Post `index` (from 0): writes its media below `media_root`, each file at once, returns its rows.
+    def write_post(self, index: int, media_root: Path) -> SyntheticPost:
+        """Write the media of a post and return its rows; the same call writes the same bytes.
 
-        The same call writes the same bytes. Raises IndexError beyond `config.posts`.
+        Args:
+            index: Number of the post, from 0.
+            media_root: Folder of the media; each file is written atomically.
+
+        Raises:
+            IndexError: `index` is not below `config.posts`.
         """
         story = self.story(index)
         clips = [(media_url(clip, index, number), clip) for number, clip in enumerate(story.clips)]
@@ -104,13 +109,13 @@ class World:
             "parts": asdict(story.parts),
             "expected_log1p": story.parts.expected_log1p,
         }
-        return MadePost(row, truth)
+        return SyntheticPost(row, truth)
 
     def story(self, index: int) -> Story:
-        """What post `index` is about; raises IndexError beyond `config.posts`."""
+        """The content of post `index`; raises IndexError if it is not below `config.posts`."""
         if not 0 <= index < self.config.posts:
             raise IndexError(f"post {index} of {self.config.posts}")
-        rng = self._chance(_FACTS, index)
+        rng = self._rng(_CONTENT, index)
         account, when, split = self._occasion(rng)
         kind = _pick(rng, KIND_SHARES)
         subjects = self._subjects(rng, account, 2 if rng.random() < TWO_SHARES[kind] else 1)
@@ -127,8 +132,8 @@ class World:
             wording=template.effect,
             noise=self.config.noise * float(rng.normal()),
         )
-        clips = _clips(self._chance(_PICTURES, index), kind, scene, subjects, hook)
-        fate = self._chance(_FATE, index)
+        clips = _clips(self._rng(_PICTURES, index), kind, scene, subjects, hook)
+        damage = self._rng(_DAMAGE, index)
         return Story(
             account=account,
             split=split,
@@ -139,20 +144,20 @@ class World:
             caption=template.fill(subjects, account.username),
             parts=parts,
             clips=clips,
-            damage=self._damage(fate),
-            playlist_first=bool(fate.random() < 0.5),
-            views=round((1 + parts.likes) * float(fate.lognormal(3.5, 0.7))),  # counted after posting: a leak
+            damage=self._draw_damage(damage),
+            playlist_first=bool(damage.random() < 0.5),
+            views=round((1 + parts.likes) * float(damage.lognormal(3.5, 0.7))),  # counted after posting: a leak
         )
 
     def _occasion(self, rng: np.random.Generator) -> tuple[Account, datetime, Split]:
-        """Who posts when, and the split that follows from it."""
+        """The account, the time, and the split that follows from both."""
         seen, unseen = self.accounts[: self.config.accounts], self.accounts[self.config.accounts :]
         when = START + timedelta(seconds=int(rng.integers((END - START) // timedelta(seconds=1))))
         chance, lot, place = rng.random(3).tolist()
         if unseen and chance < self.config.unseen_share:
-            stranger = int(place * len(unseen))
-            validates = stranger < int(VALIDATION_STRANGERS * len(unseen))
-            return unseen[stranger], when, "validation" if validates else "test_accounts"
+            number = int(place * len(unseen))
+            validates = number < int(VALIDATION_ACCOUNTS * len(unseen))
+            return unseen[number], when, "validation" if validates else "test_accounts"
         account = seen[int(place * len(seen))]
         if when >= CUT:
             return account, when, "test_time"
@@ -162,7 +167,7 @@ class World:
         return account, when, "validation" if validates else "train"
 
     def _subjects(self, rng: np.random.Generator, account: Account, count: int) -> tuple[str, ...]:
-        """Different subjects, each one of the account's favourites with probability `FAVOURITE_SHARE`."""
+        """Different subjects; each is one of the account's favourites with probability `FAVOURITE_SHARE`."""
         chosen: list[str] = []
         while len(chosen) < count:
             names = account.favourites if rng.random() < FAVOURITE_SHARE else tuple(self.subjects)
@@ -171,11 +176,11 @@ class World:
                 chosen.append(name)
         return tuple(chosen)
 
-    def _damage(self, rng: np.random.Generator) -> Damage | None:
+    def _draw_damage(self, rng: np.random.Generator) -> Damage | None:
         broken, dead, cut = (rng.random(3) < (self.config.broken_share, 0.5, 0.5)).tolist()
         return None if not broken else "dead" if dead else "cut" if cut else "page"
 
-    def _chance(self, stream: int, index: int) -> np.random.Generator:
+    def _rng(self, stream: int, index: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, stream, index])
 
 

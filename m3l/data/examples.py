@@ -1,89 +1,132 @@
-"""Examples for training and evaluation: posts with their contexts, read by key."""
+"""Examples for training and evaluation: posts with their histories and the frames retrieved for them, read by id."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from m3l.config import Config, ConfigError, TaskConfig
+from m3l.config import ConfigError, HistoryConfig, TaskConfig
 from m3l.data import storage
-from m3l.data.keyed_rows import open_store
-from m3l.data.records import COMPANY, Context, Example, History, MediaFrames, Post, together
+from m3l.data.folder_settings import read_settings
+from m3l.data.keyed_rows import open_rows
+from m3l.data.records import COMPANY, Context, Example, History, MediaFrames, Post, TaskExamples, with_company
 from m3l.data.schemas import CONTEXT, HISTORY, POSTS, to_table
-from m3l.data.storage import SETTINGS
 
 _CONTEXTS = pa.list_(pa.struct(list(CONTEXT)))
 EXAMPLES = pa.schema([*POSTS, HISTORY.field("history"), pa.field("contexts", _CONTEXTS)])
 
+_HISTORY_FIELDS = ("known", "lag_days", "half_life_days", "captions", "caption_chars")
+
 
 def post_ids(folder: str, split: str, fields: tuple[str, ...]) -> list[str]:
-    """The ids of a split's posts that have every one of the fields."""
+    """The ids of the posts of a split in which none of the fields is None.
+
+    Args:
+        folder: Folder of POSTS.
+        split: The split, e.g. "train".
+        fields: Columns of POSTS.
+    """
     columns = list({"post_id", "split", *fields})
     rows = storage.read_rows(folder, columns, batch_rows=65536)
     return [r["post_id"] for r in rows if r["split"] == split and all(r[f] is not None for f in fields)]
 
 
 def load_examples(posts: str, context: str, ids: list[str], history: str | None = None) -> pa.Table:
-    """The rows of EXAMPLES of some posts, in the order of `ids`; a post without contexts has an empty list.
+    """The rows of EXAMPLES of some posts, in the order of their ids.
 
-    With `history`, that folder's rows are theirs, and each post needs one.
+    Args:
+        posts: Folder of POSTS.
+        context: Folder of CONTEXT; a post that is not in it has an empty list of contexts.
+        ids: Ids of the posts.
+        history: Folder of HISTORY; None leaves the histories empty.
+
+    Raises:
+        KeyError: A post, or the history of one, is missing.
     """
-    known, frames = open_store(posts, "post_id"), open_store(context, "post_id")
-    rows = [{**known[i][0], "contexts": frames.get(i)} for i in ids]
+    posts_by_id, contexts_by_id = open_rows(posts, "post_id"), open_rows(context, "post_id")
+    rows = [{**posts_by_id[i][0], "contexts": contexts_by_id.get(i)} for i in ids]
     if history:
-        rows = [{**row, "history": recalled(history, row["post_id"]).model_dump()} for row in rows]
+        rows = [{**row, "history": load_history(history, row["post_id"]).model_dump()} for row in rows]
     return to_table(rows, EXAMPLES)
 
 
-def masked_fields(config: Config) -> tuple[str, ...]:
-    """What a post must have so that every task can be trained and measured on it."""
-    return tuple(dict.fromkeys(task.masked for task in config.tasks))
+def masked_fields(tasks: Sequence[TaskConfig]) -> tuple[str, ...]:
+    """The fields that the tasks mask: a post needs them all to be trained and evaluated on."""
+    return tuple(dict.fromkeys(task.masked for task in tasks))
 
 
 def with_histories(posts: Sequence[Post], folder: str) -> list[Post]:
-    """The posts with their rows of history/."""
-    return [post.model_copy(update={"history": recalled(folder, post.post_id)}) for post in posts]
+    """The posts with their histories from a folder of HISTORY; KeyError if one is missing."""
+    return [post.model_copy(update={"history": load_history(folder, post.post_id)}) for post in posts]
 
 
-def recalled(folder: str, key: str) -> History:
-    """What a folder of histories tells of a post; KeyError if it is not there."""
-    account = open_store(folder, "post_id")[key][0]["history"]
-    company = open_store(f"{folder}/{COMPANY}", "post_id").get(key)
-    told = History.model_validate(company[0]["history"]) if company else None
-    return together(History.model_validate(account), told)
+def load_history(folder: str, key: str) -> History:
+    """The history of one post, with that of its company.
+
+    Args:
+        folder: Folder of HISTORY, with the histories of companies below it.
+        key: The id under which the history was written.
+
+    Raises:
+        KeyError: The folder has no history of the post.
+    """
+    account = open_rows(folder, "post_id")[key][0]["history"]
+    rows = open_rows(f"{folder}/{COMPANY}", "post_id").get(key)
+    company = History.model_validate(rows[0]["history"]) if rows else None
+    return with_company(History.model_validate(account), company)
 
 
-def history_of(config: Config) -> str | None:
-    """The folder of histories that the model reads, or None; ConfigError if it is not made."""
-    if not config.model.history:
+def history_folder(reads_history: bool, folder: str, settings: HistoryConfig) -> str | None:
+    """The folder of the posts' histories if the model reads them, else None.
+
+    Args:
+        reads_history: Whether the model reads histories (`model.history`).
+        folder: Folder of HISTORY.
+        settings: How histories are computed at prediction time.
+
+    Raises:
+        ConfigError: There are no histories, or they were computed with other settings.
+    """
+    if not reads_history:
         return None
-    folder = config.paths.of("history")
     if not storage.parts(folder):
         raise ConfigError(f"{folder} holds no histories: run `m3l history` first")
-    made = (storage.read_json(f"{folder}/{SETTINGS}") or {}).get("history", {})
-    for name in ("known", "lag_days", "half_life_days", "captions", "caption_chars"):
-        if made.get(name) != getattr(config.history, name):
-            raise ConfigError(f"history.{name}: {folder} was made with {made.get(name)}, and a bundle must tell alike")
+    saved = (read_settings(folder) or {}).get("history", {})
+    for name in _HISTORY_FIELDS:
+        if saved.get(name) != getattr(settings, name):
+            raise ConfigError(
+                f"history.{name}: {folder} was made with {saved.get(name)}, and the bundle must compute the same"
+            )
     return folder
 
 
-def rows(block: pa.Table, tasks: Sequence[TaskConfig]) -> Iterator[dict[str, Example]]:
-    """The posts of a block as each task sees them: task name -> Example."""
+def task_examples(block: pa.Table, tasks: Sequence[TaskConfig]) -> Iterator[TaskExamples]:
+    """Each post of a table of EXAMPLES as every task reads it."""
     for row in block.to_pylist():
         yield {task.name: example(row, task.name) for task in tasks}
 
 
 def example(row: dict[str, Any], task: str) -> Example:
-    """One row of EXAMPLES as a task sees it; a post without a context for the task has no frames."""
+    """One row of EXAMPLES as a task reads it; without a context for the task it has no frames.
+
+    Args:
+        row: A row of EXAMPLES.
+        task: Name of the task.
+    """
     post = Post.model_validate(row)
-    found = next((c for c in row["contexts"] or [] if c["task"] == task), None)
-    unseen = Context(post_id=post.post_id, task=task, error="no context")
-    return Example(post=post, context=Context.model_validate(found) if found else unseen)
+    context = next((c for c in row["contexts"] or [] if c["task"] == task), None)
+    empty = Context(post_id=post.post_id, task=task, error="no context")
+    return Example(post=post, context=Context.model_validate(context) if context else empty)
 
 
 def key_frames(folder: str, post: Post) -> Iterator[MediaFrames]:
-    """The key frames of a post's media in album order; a file that keyframes/ does not hold is left out."""
-    store = open_store(folder, "media_id")
+    """The key frames of a post's media files in album order; a file that has none in the folder is left out.
+
+    Args:
+        folder: Folder of KEYFRAMES.
+        post: The post.
+    """
+    rows = open_rows(folder, "media_id")
     for item in post.media:
-        for row in store.get(item.media_id):
+        for row in rows.get(item.media_id):
             yield MediaFrames.model_validate(row)

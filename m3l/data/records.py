@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict
 MediaKind = Literal["image", "gif", "video"]
 Split = Literal["train", "validation", "test_random", "test_accounts", "test_time"]
 
+ACCOUNTS = "accounts"  # the folder, below history/, of the TIMELINES of all posts with likes
+COMPANY = "company"  # the folder, below one of accounts, with the same rows for companies
+
 
 class Record(BaseModel):
     """A frozen row: `model_validate(row)` reads it, `model_dump()` writes it."""
@@ -27,11 +30,12 @@ class Media(Record):
 
     @property
     def media_id(self) -> str:
+        """The stable name of the file, derived from its URL."""
         return media_id(self.url)
 
 
 class Prior(Record):
-    """Statistics of an account's log1p(likes) over posts that are not at hand, all of them from before `until`."""
+    """Statistics of an account's log1p(likes) over posts that are not in the data, all of them before `until`."""
 
     until: datetime
     mean: float
@@ -43,42 +47,42 @@ class Prior(Record):
 class History(Record):
     """Statistics of an account's earlier posts at a moment, in log1p(likes)."""
 
-    posts: int = 0
+    posts: int = 0  # number of earlier posts
     mean: float | None = None
-    median: float | None = None  # of all, of the last 20, of the last 5
-    median_20: float | None = None
-    median_5: float | None = None
+    median: float | None = None
+    median_20: float | None = None  # of the last 20 posts
+    median_5: float | None = None  # of the last 5 posts
     last: float | None = None
-    spread: float | None = None  # the standard deviation; None of one post
-    days_since: float | None = None  # since the last one
-    recent: float | None = None  # the mean, in which old posts count less, and how many posts it then rests on
-    weight: float = 0.0
-    company_recent: float | None = None  # the same of all accounts of the company
+    spread: float | None = None  # standard deviation; None for a single post
+    days_since: float | None = None  # since the last post
+    recent: float | None = None  # weighted mean; a post's weight halves every `history.half_life_days`
+    weight: float = 0.0  # sum of these weights: about the number of posts that `recent` rests on
+    company_recent: float | None = None  # `recent` and `weight` over all accounts of the company
     company_weight: float = 0.0
-    captions: tuple[str, ...] = ()  # of the last ones, the latest first, cut
+    captions: tuple[str, ...] = ()  # of the last posts, latest first, truncated
     prior: Prior | None = None
 
     @property
     def cold(self) -> bool:
-        """Nothing is known of the account."""
+        """Whether nothing is known about the account: no earlier posts and no prior."""
         return not self.posts and self.prior is None
 
     @property
     def level(self) -> float | None:
-        """About what a post of the account gets: its recent mean, drawn to its prior, else to its company's.
+        """The expected log1p(likes) of a post: the account's recent mean, shrunk towards its prior or its company.
 
-        What it is drawn to counts like one post (a shrinkage estimate), so that few or old posts decide little.
+        The value that it is shrunk towards counts as one post, so that few or old posts have little influence.
         """
-        known = self.prior.median if self.prior else self.company_recent
-        if self.recent is None or known is None:
-            return known if self.recent is None else self.recent
-        return (self.weight * self.recent + known) / (self.weight + 1)
+        anchor = self.prior.median if self.prior else self.company_recent
+        if self.recent is None or anchor is None:
+            return anchor if self.recent is None else self.recent
+        return (self.weight * self.recent + anchor) / (self.weight + 1)
 
 
 class Post(Record):
-    """A post; `likes` or `caption` is None where the model shall tell it, `history` where none was looked up.
+    """A post; `likes` or `caption` is None if the model is to predict it, `history` if it was not loaded.
 
-    `posted_at` is None where its table has no dates, and `keywords` say what its media show where somebody looked.
+    `posted_at` is None if the table has no dates. `keywords` describe the contents of the media, if the table has them.
     """
 
     post_id: str
@@ -103,7 +107,7 @@ class KeyFrame(Record):
 
 
 class MediaFrames(Record):
-    """The key frames of one media file in time order, or the reason why there are none."""
+    """The key frames of one media file in time order, or in `error` the reason why there are none."""
 
     media_id: str
     url: str
@@ -114,7 +118,7 @@ class MediaFrames(Record):
 
 
 class ContextFrame(Record):
-    """A key frame that was retrieved for a post, with its similarity to the task's prompt."""
+    """A key frame that was retrieved for a post; `score` is its similarity to the task's prompt."""
 
     media_id: str
     time_s: float
@@ -132,18 +136,21 @@ class Context(Record):
 
 
 class Example(Record):
-    """What a model reads at once: a post and the context of one task."""
+    """One input of the model: a post and its context for one task."""
 
     post: Post
     context: Context
 
-    def unseen(self) -> "Example":
-        """The same post without its frames."""
+    def without_frames(self) -> "Example":
+        """The same example with no frames."""
         return self.model_copy(update={"context": self.context.model_copy(update={"frames": ()})})
 
 
+TaskExamples = Mapping[str, Example]  # task name -> the post as that task reads it
+
+
 class ReadFrame(Record):
-    """A frame that a prediction read: which media file, when in it, how similar to the prompt."""
+    """A frame that a prediction used: its media file, its time in the file and its similarity to the prompt."""
 
     media_id: str
     time_s: float
@@ -151,7 +158,7 @@ class ReadFrame(Record):
 
 
 class Interval(Record):
-    """The likes between which `level` percent of posts like this one lie."""
+    """A prediction interval: the likes of `level` percent of posts like this one lie between `low` and `high`."""
 
     level: int
     low: float
@@ -159,17 +166,19 @@ class Interval(Record):
 
 
 class Effect(Record):
-    """log(1 + likes) told of a post, minus that without a part: a field, all "media", or one "frame" of them."""
+    """The predicted log(1 + likes) of a post minus that without one part: a field, all "media", or one "frame"."""
 
     part: str
     effect: float
-    media_id: str | None = None  # of a frame
+    media_id: str | None = None  # of the frame, if the part is one
     time_s: float | None = None
 
 
 class Prediction(Record):
-    """What the model says of a post: likes with their intervals, of which 80% is `likes_low` to `likes_high`, a
-    caption, and the frames that it read."""
+    """The model's prediction for a post: likes with their intervals, a caption, and the frames that it used.
+
+    `likes_low` and `likes_high` are the 80% interval.
+    """
 
     post_id: str
     likes: float | None = None
@@ -178,26 +187,22 @@ class Prediction(Record):
     intervals: tuple[Interval, ...] = ()
     caption: str | None = None
     frames: tuple[ReadFrame, ...] = ()
-    cold_account: bool | None = None  # nothing was known of the account: neither likes nor, without a history, its name
+    cold_account: bool | None = None  # no past likes of the account; in a model without histories: an unseen name
     error: str | None = None
 
 
 def media_id(url: str) -> str:
-    """The stable name of a media file: 16 hexadecimal digits of its URL's SHA-256."""
+    """The stable name of a media file: 16 hexadecimal digits of the SHA-256 of its URL."""
     return hashlib.sha256(url.encode()).hexdigest()[:16]
 
 
-ACCOUNTS = "accounts"  # TIMELINES of all posts whose likes are known
+def with_company(account: History, company: History | None) -> History:
+    """The history of an account with the recent level of its company.
 
-
-Row = Mapping[str, Example]  # a post as each task sees it: task name -> Example
-
-
-COMPANY = "company"  # the folder, below one of accounts, that holds the same of companies
-
-
-def together(account: History, company: History | None) -> History:
-    """The history of an account with what was known of its company, which is the history of all its accounts."""
+    Args:
+        account: The history of the account.
+        company: The history of all accounts of the company; None if the post names no company.
+    """
     if company is None:
         return account
     return account.model_copy(update={"company_recent": company.recent, "company_weight": company.weight})

@@ -1,4 +1,4 @@
-"""The Arrow schema of every folder of rows, and records as a table of it."""
+"""The Arrow schema of every folder of rows, and the conversion of records to tables."""
 
 from typing import Any
 
@@ -8,7 +8,12 @@ from m3l.data.records import Record
 
 
 def to_table(records: list[Any], schema: pa.Schema) -> pa.Table:
-    """Records (or plain dictionaries) as an Arrow table of the given schema."""
+    """Records as an Arrow table.
+
+    Args:
+        records: Records or dictionaries; a field that is missing is null, one that the schema lacks is dropped.
+        schema: The schema of the table.
+    """
     rows = [r.model_dump() if isinstance(r, Record) else r for r in records]
     return pa.Table.from_pylist(rows, schema=schema)
 
@@ -60,7 +65,7 @@ POSTS = pa.schema(
 MEDIA = pa.schema([pa.field("media_id", pa.string(), nullable=False), *_MEDIA])
 REJECTED = pa.schema([("row", pa.int64()), ("id", pa.string()), ("reason", pa.string()), ("raw", pa.string())])
 HISTORY = pa.schema([pa.field("post_id", pa.string(), nullable=False), ("history", _HISTORY)])
-TIMELINES = pa.schema(  # of each account or company the posts whose likes are known, in time order, and its prior
+TIMELINES = pa.schema(  # for each account or company: its posts with likes, in time order, and its prior
     [
         pa.field("name", pa.string(), nullable=False),
         ("posted_at", pa.list_(pa.timestamp("ms", tz="UTC"))),
@@ -80,7 +85,7 @@ KEYFRAMES = pa.schema(
         ("error", pa.string()),
     ]
 )
-EMBEDDINGS = pa.schema(  # of a media file's key frames ("media:ID") or of a post's prompts, one per task ("post:ID")
+EMBEDDINGS = pa.schema(  # of a media file's key frames ("media:ID"), or of a post's prompts, one per task ("post:ID")
     [
         pa.field("key", pa.string(), nullable=False),
         pa.field("rows", pa.int32(), nullable=False),

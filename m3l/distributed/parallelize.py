@@ -1,61 +1,50 @@
-"""Spreading a plain model over ranks, from outside: the model itself knows one device."""
+"""DDP and FSDP2, applied to a plain model from outside: the model itself is written for one device."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+
+from m3l.distributed.collectives import world_size
 
 Strategy = Literal["ddp", "fsdp"]
 
 
-def place() -> tuple[int, int]:
-    """This rank and the number of ranks; (0, 1) without a process group."""
-    if not torch.distributed.is_initialized():
-        return 0, 1
-    return torch.distributed.get_rank(), torch.distributed.get_world_size()
+def parallelize(model: nn.Module, strategy: Strategy, device: torch.device) -> nn.Module:
+    """Move the model to its device and, with several ranks, wrap or shard it.
 
-
-def spread(model: nn.Module, strategy: Strategy, device: torch.device) -> nn.Module:
-    """The model on its device, wrapped or sharded if there are several ranks."""
+    Args:
+        model: The model, with the same weights on every rank.
+        strategy: "ddp" replicates the weights on every rank; "fsdp" shards them in place.
+        device: This rank's device.
+    """
     model = model.to(device)
-    if place()[1] == 1:
+    if world_size() == 1:
         return model
     if strategy == "fsdp":
-        return _sharded(model, device)
-    # A step trains one task: some parameters then have no gradient. Buffers are constants, alike on all ranks.
+        return _shard(model, device)
+    # A step trains one task, so some parameters have no gradient. Buffers are constants, equal on all ranks.
     return DistributedDataParallel(model, find_unused_parameters=True, forward_sync_buffers=False)
 
 
-def gathering(net: nn.Module, last: bool) -> AbstractContextManager[None]:
-    """Around a forward and backward pass: DDP exchanges gradients with the last one of a step alone.
+def no_sync_unless_last(model: nn.Module, last: bool) -> AbstractContextManager[None]:
+    """A context for the forward and backward pass of one microbatch under gradient accumulation.
 
-    FSDP2 does so with each, and so never holds the gradients of the whole model.
+    DDP then averages gradients over the ranks once in a step, with the last microbatch. FSDP2 reduces them with every
+    microbatch, so that no rank ever holds the gradients of the whole model.
+
+    Args:
+        model: What `parallelize` returned.
+        last: Whether this is the last microbatch of the step.
     """
-    return net.no_sync() if isinstance(net, DistributedDataParallel) and not last else nullcontext()
+    return model.no_sync() if isinstance(model, DistributedDataParallel) and not last else nullcontext()
 
 
-def total(values: Tensor) -> Tensor:
-    """The sum over all ranks, equal on each."""
-    if place()[1] > 1:
-        torch.distributed.all_reduce(values)
-    return values
-
-
-def whole(tensor: Tensor) -> Tensor:
-    """A tensor that may be sharded, as a plain one; every rank must ask."""
-    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
-
-
-def gathered(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Plain tensors on the CPU; every rank must ask."""
-    return {name: whole(tensor.detach()).cpu() for name, tensor in tensors.items()}
-
-
-def _sharded(model: nn.Module, device: torch.device) -> nn.Module:
-    """FSDP2: each layer a unit, the rest another; computes in bfloat16 where the model's frozen parts are of it."""
+def _shard(model: nn.Module, device: torch.device) -> nn.Module:
+    """FSDP2 with each layer as a unit and the rest as another; computes in bfloat16 if any parameter is bfloat16."""
     from torch.distributed.device_mesh import init_device_mesh  # here, because these imports take seconds
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
@@ -65,7 +54,7 @@ def _sharded(model: nn.Module, device: torch.device) -> nn.Module:
         reduce_dtype=torch.float32 if half else None,
         cast_forward_inputs=False,
     )
-    mesh = init_device_mesh(device.type, (place()[1],))
+    mesh = init_device_mesh(device.type, (world_size(),))
     for layer in _layers(model):
         fully_shard(layer, mesh=mesh, mp_policy=policy)
     fully_shard(model, mesh=mesh, mp_policy=policy)
@@ -73,6 +62,6 @@ def _sharded(model: nn.Module, device: torch.device) -> nn.Module:
 
 
 def _layers(module: nn.Module) -> Iterator[nn.Module]:
-    """The layers of every stack, but none inside another."""
+    """The items of every outermost ModuleList."""
     for child in module.children():
         yield from child if isinstance(child, nn.ModuleList) else _layers(child)

@@ -1,76 +1,103 @@
-"""report/predictions/ + report/baselines/ -> the figures of metrics.json, in one worker that holds numbers alone."""
+"""report/predictions/ + report/baselines/ -> the metrics of metrics.json, in one process that holds only numbers."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 
-from m3l.config import Config
 from m3l.data import storage
-from m3l.data.id_hash import hashes
-from m3l.evaluation import baseline_predictions
-from m3l.evaluation.bootstrap import Column
-from m3l.evaluation.held_out import truth_of
-from m3l.evaluation.score_schema import NUMBERS
-from m3l.evaluation.summarise import agreement, coverage, summarise
+from m3l.data.id_hash import hash_texts
+from m3l.evaluation.baseline_predictions import BASELINE_COLUMNS
+from m3l.evaluation.bootstrap import PostValues
+from m3l.evaluation.coverage import coverage
+from m3l.evaluation.effect_metrics import mean_effects, sign_agreement
+from m3l.evaluation.score_schema import SCORE_COLUMNS
+from m3l.evaluation.summarise import summarise
 from m3l.inference.conformal import Intervals
 
-HEADLINE = "test_random"  # the split whose likes stand at the top; every split stands under "splits"
-POINTS = 2000  # (true likes, told likes, split) for the report's scatter
-PLAIN = ("likes", "cold_account")
+HEADLINE_SPLIT = "test_random"  # its likes metrics are the top-level ones; every split is under "splits"
+SCATTER_POINTS = 2000
+POST_COLUMNS = ("likes", "cold_account")
+
+Point = tuple[float, float, str]  # actual likes, predicted likes, split
 
 
-def figures(config: Config, measured: str, told: str) -> tuple[dict[str, Any], list[tuple[float, float, str]]]:
-    """metrics.json without "run", and POINTS of the posts."""
-    ids, numbers = _columns(measured, (*PLAIN, *NUMBERS))
-    numbers |= _aligned(ids, *_columns(told, baseline_predictions.NUMBERS))
-    order = np.argsort(ids)  # whatever the order of the parts is, the bootstrap draws the same
-    numbers = {name: column[order] for name, column in numbers.items()}
-    splits = np.array(list(storage.read_column(measured, "split")))[order]
+@dataclass(frozen=True)
+class Aggregation:
+    """What metrics are aggregated from, and how.
 
-    def of(chosen: Bool[np.ndarray, " post"]) -> dict[str, Any]:
-        some = {name: column[chosen] for name, column in numbers.items()}
-        return summarise(some, config.evaluate.bootstrap, config.seed)
+    Attributes:
+        predictions: Folder of SCORES.
+        baselines: Folder of BASELINES, for the same posts.
+        bundle: Folder of the evaluated bundle, for its calibrated intervals.
+        replicates: Number of bootstrap replicates.
+        seed: Seed of the bootstrap and of the sampled points.
+        noise: Standard deviation of log(1 + likes) in the synthetic corpus; None for other posts.
+    """
 
-    by_split = {name: of(splits == name) for name in np.unique(splits).tolist()}
-    whole = of(np.ones(len(ids), bool))
-    headline = by_split.get(HEADLINE, whole)
-    bundle = storage.read_json(f"{config.paths.of('bundle')}/bundle.json")
-    metrics = whole | {
+    predictions: str
+    baselines: str
+    bundle: str
+    replicates: int
+    seed: int
+    noise: float | None
+
+
+def aggregate_metrics(settings: Aggregation) -> tuple[dict[str, Any], list[Point]]:
+    """The content of metrics.json without "run", and a sample of at most SCATTER_POINTS posts for the scatter plot."""
+    ids, scores = _read_columns(settings.predictions, (*POST_COLUMNS, *SCORE_COLUMNS))
+    scores |= _align(ids, *_read_columns(settings.baselines, BASELINE_COLUMNS))
+    order = np.argsort(ids)  # so that the bootstrap does not depend on the order of the files
+    scores = {name: values[order] for name, values in scores.items()}
+    splits = np.array(list(storage.read_column(settings.predictions, "split")))[order]
+
+    def summarise_posts(members: Bool[np.ndarray, " post"]) -> dict[str, Any]:
+        subset = {name: values[members] for name, values in scores.items()}
+        return summarise(subset, settings.replicates, settings.seed)
+
+    by_split = {name: summarise_posts(splits == name) for name in np.unique(splits).tolist()}
+    overall = summarise_posts(np.ones(len(ids), bool))
+    headline = by_split.get(HEADLINE_SPLIT, overall)
+    bundle = storage.read_json(f"{settings.bundle}/bundle.json")
+    metrics = overall | {
         "likes": headline["likes"],
-        "intervals": whole["intervals"] | {"likes": headline["intervals"]["likes"]},
-        "coverage": coverage(numbers, Intervals.model_validate(bundle["intervals"])),
-        "why": _why(config, measured),
+        "intervals": overall["intervals"] | {"likes": headline["intervals"]["likes"]},
+        "coverage": coverage(scores, Intervals.model_validate(bundle["intervals"])),
+        "why": _effects(settings.predictions, settings.noise),
         "splits": by_split,
     }
-    known = np.flatnonzero(np.isfinite(numbers["likes.model"]))
-    some = known[np.random.default_rng(config.seed).permutation(len(known))[:POINTS]]
-    points = zip(numbers["likes"][some].tolist(), numbers["likes.model"][some].tolist(), splits[some], strict=True)
-    return metrics, [(true, said, str(split)) for true, said, split in points]
+    return metrics, _sample_points(scores, splits, settings.seed)
 
 
-def _columns(folder: str, names: tuple[str, ...]) -> tuple[np.ndarray, dict[str, Column]]:
-    """The ids of a folder's rows in 8 bytes each, and columns of numbers, NaN where there is none."""
+def _sample_points(scores: dict[str, PostValues], splits: np.ndarray, seed: int) -> list[Point]:
+    predicted = np.flatnonzero(np.isfinite(scores["likes.model"]))
+    sample = predicted[np.random.default_rng(seed).permutation(len(predicted))[:SCATTER_POINTS]]
+    columns = scores["likes"][sample].tolist(), scores["likes.model"][sample].tolist(), splits[sample].tolist()
+    return list(zip(*columns, strict=True))
+
+
+def _read_columns(folder: str, names: tuple[str, ...]) -> tuple[np.ndarray, dict[str, PostValues]]:
+    """The ids of a folder's rows as 64-bit hashes, and columns of numbers, NaN where null."""
     ids: list[np.ndarray] = []
-    columns: dict[str, list[Column]] = {name: [] for name in names}
+    columns: dict[str, list[PostValues]] = {name: [] for name in names}
     for batch in storage.read_batches(folder, ["post_id", *names]):
-        ids.append(hashes(batch["post_id"].to_pylist()))
+        ids.append(hash_texts(batch["post_id"].to_pylist()))
         for name in names:
             columns[name].append(batch[name].cast("float64").to_numpy(zero_copy_only=False))
     return np.concatenate(ids), {name: np.concatenate(parts) for name, parts in columns.items()}
 
 
-def _aligned(ids: np.ndarray, others: np.ndarray, columns: dict[str, Column]) -> dict[str, Column]:
-    """The columns in the order of `ids`."""
-    order = np.argsort(others)
-    at = order[np.searchsorted(others, ids, sorter=order)]
-    return {name: column[at] for name, column in columns.items()}
+def _align(ids: np.ndarray, other_ids: np.ndarray, columns: dict[str, PostValues]) -> dict[str, PostValues]:
+    """The columns of `other_ids` in the order of `ids`."""
+    order = np.argsort(other_ids)
+    rows = order[np.searchsorted(other_ids, ids, sorter=order)]
+    return {name: values[rows] for name, values in columns.items()}
 
 
-def _why(config: Config, measured: str) -> dict[str, Any]:
-    """How large the effects of the sampled posts are, and how often they have the sign that the formula gives them."""
-    rows = [row["why"] for row in storage.read_rows(measured, ["why"]) if row["why"] is not None]
-    effects = [effect for row in rows for effect in row]
-    parts = sorted({effect["part"] for effect in effects})
-    told = {part: float(np.mean([abs(e["effect"]) for e in effects if e["part"] == part])) for part in parts}
-    return {"posts": len(rows), "size": told} | (agreement(effects, config.corpus.noise) if truth_of(config) else {})
+def _effects(predictions: str, noise: float | None) -> dict[str, Any]:
+    """The mean effect of each part over the explained posts, and how often its sign is right if the truth is known."""
+    posts = [row["why"] for row in storage.read_rows(predictions, ["why"]) if row["why"] is not None]
+    effects = [effect for post in posts for effect in post]
+    agreement = {} if noise is None else sign_agreement(effects, noise)
+    return {"posts": len(posts), "size": mean_effects(effects)} | agreement

@@ -1,7 +1,7 @@
-"""The bootstrap of figures that are sums over posts: how far they would move with other posts of the same kind.
+"""Bootstrap intervals of metrics that are computed from sums over posts.
 
-Each post counts Poisson(1) times in a round instead of being drawn with replacement (arXiv 1312.5021): the same for
-all but the smallest samples, and every round of every figure is one product of matrices.
+In each replicate every post counts Poisson(1) times instead of being drawn with replacement (arXiv 1312.5021). The
+result is the same for all but the smallest samples, and all replicates of a sum are one matrix product.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,90 +9,109 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from jaxtyping import Float, UInt8
 
-Column = Float[np.ndarray, " post"]
-Rounds = Float[np.ndarray, " round"]
-CHUNK = 8192  # posts multiplied at once
+PostValues = Float[np.ndarray, " post"]
+Replicates = Float[np.ndarray, " replicate"]  # replicate 0 is the metric itself: every post counts once
+CHUNK_POSTS = 8192  # multiplied at once
+MIN_VARIANCE = 1e-12
 
 
-class Draws:
-    """How often each post counts: once in round 0, at random in the `rounds` after it. A byte a post and round.
+class PoissonBootstrap:
+    """Metrics of the same posts in every replicate, computed with the same counts so that they can be compared.
 
-    All figures of the same posts share the draws, so that their differences can be compared round by round.
+    Uses one byte per post and replicate.
+
+    Args:
+        posts: Number of posts.
+        replicates: Number of random replicates, besides replicate 0.
+        seed: Seed of the counts.
     """
 
-    def __init__(self, posts: int, rounds: int, seed: int):
-        self.times: UInt8[np.ndarray, "round post"] = np.ones((rounds + 1, posts), np.uint8)
+    def __init__(self, posts: int, replicates: int, seed: int):
+        self.counts: UInt8[np.ndarray, "replicate post"] = np.ones((replicates + 1, posts), np.uint8)
         rng = np.random.default_rng(seed)
-        for times in self.times[1:]:  # one at a time: as numbers of 8 bytes they are many
-            times[:] = rng.poisson(1, posts)
+        for counts in self.counts[1:]:  # one replicate at a time, since Poisson draws come as 8 bytes each
+            counts[:] = rng.poisson(1, posts)
 
-    def sums(self, values: Column) -> Rounds:
-        """The sum over the posts, in each round."""
-        starts = range(0, len(values), CHUNK)
-        parts = (self.times[:, at : at + CHUNK].astype(np.float64) @ values[at : at + CHUNK] for at in starts)
-        return sum(parts, np.zeros(len(self.times)))
+    def sums(self, values: PostValues) -> Replicates:
+        """The sum of the values over the posts."""
+        starts = range(0, len(values), CHUNK_POSTS)
+        parts = (
+            self.counts[:, start : start + CHUNK_POSTS].astype(np.float64) @ values[start : start + CHUNK_POSTS]
+            for start in starts
+        )
+        return sum(parts, np.zeros(len(self.counts)))
 
-    def mean(self, values: Column) -> Rounds:
-        """The mean over the posts whose value is known (not NaN), in each round; NaN where there is none."""
-        known = np.isfinite(values)
-        return self.ratio(np.where(known, values, 0.0), known.astype(np.float64))
+    def mean(self, values: PostValues) -> Replicates:
+        """The mean over the posts whose value is not NaN; NaN if there is none."""
+        finite = np.isfinite(values)
+        return self.ratio(np.where(finite, values, 0.0), finite.astype(np.float64))
 
-    def ratio(self, values: Column, counts: Column) -> Rounds:
-        """The sum of the values over that of the counts, in each round; NaN where nothing is counted."""
-        return _over(self.sums(values), self.sums(counts))
+    def ratio(self, numerators: PostValues, denominators: PostValues) -> Replicates:
+        """The sum of the numerators over the sum of the denominators; NaN where the latter is 0."""
+        return _divide(self.sums(numerators), self.sums(denominators))
 
-    def likes(self, true: Column, told: Column) -> dict[str, Rounds]:
-        """The metrics of `m3l.evaluation.likes_metrics.LIKES`, in each round."""
-        y, off = np.log1p(true), np.log1p(true) - np.log1p(np.clip(told, 0, None))
-        y = y - y.mean()  # the sums of squares below differ by little where it is far from 0
-        spread = self.mean(y**2) - self.mean(y) ** 2
-        missed = self.mean(off**2)
+    def likes(self, actual: PostValues, predicted: PostValues) -> dict[str, Replicates]:
+        """The metrics of `m3l.evaluation.likes_metrics.LIKES_METRICS`.
+
+        Args:
+            actual: Actual likes.
+            predicted: Predicted likes.
+        """
+        target, residuals = np.log1p(actual), np.log1p(actual) - np.log1p(np.clip(predicted, 0, None))
+        target = target - target.mean()  # for precision: the variance below is a difference of squares
+        variance = self.mean(target**2) - self.mean(target) ** 2
+        squared_error = self.mean(residuals**2)
         return {
-            "rmse": np.sqrt(self.mean((true - told) ** 2)),
-            "rmsle": np.sqrt(missed),
-            "mae": self.mean(np.abs(true - told)),
-            "r2_log1p": 1 - _over(missed, np.where(spread > 1e-12, spread, 0)),
-            "spearman": self.spearman(true, told),
+            "rmse": np.sqrt(self.mean((actual - predicted) ** 2)),
+            "rmsle": np.sqrt(squared_error),
+            "mae": self.mean(np.abs(actual - predicted)),
+            "r2_log1p": 1 - _divide(squared_error, np.where(variance > MIN_VARIANCE, variance, 0)),
+            "spearman": self.spearman(actual, predicted),
         }
 
-    def spearman(self, true: Column, told: Column) -> Rounds:
-        """The rank correlation in each round; ranks do not add up, so that each round ranks the posts anew."""
-        x, y = (np.unique(column, return_inverse=True)[1] for column in (true, told))
-        return np.array([_correlation(_ranks(x, times), _ranks(y, times), times) for times in self.times])
+    def spearman(self, actual: PostValues, predicted: PostValues) -> Replicates:
+        """The rank correlation. Ranks are not sums, so each replicate ranks the posts again."""
+        x, y = (np.unique(values, return_inverse=True)[1] for values in (actual, predicted))
+        return np.array([_correlation(_ranks(x, counts), _ranks(y, counts), counts) for counts in self.counts])
 
 
-def interval(rounds: Rounds) -> tuple[float, float] | None:
-    """The 95% interval of a figure from its rounds; None where there are none, or none that tells it."""
-    known = rounds[1:][np.isfinite(rounds[1:])]
-    if not len(known):
+def percentile_interval(replicates: Replicates) -> tuple[float, float] | None:
+    """The 95% interval of a metric from its random replicates; None if there is none with a finite value."""
+    finite = replicates[1:][np.isfinite(replicates[1:])]
+    if not len(finite):
         return None
-    low, high = np.percentile(known, [2.5, 97.5])
+    low, high = np.percentile(finite, [2.5, 97.5])
     return float(low), float(high)
 
 
-def each_round(
-    figure: Callable[[Mapping[str, float]], dict[str, float]], sums: Mapping[str, Rounds]
-) -> dict[str, Rounds]:
-    """A figure that is made of sums, in each round."""
-    names, rounds = list(sums), np.stack(list(sums.values()), 1)
-    made = [figure(dict(zip(names, row, strict=True))) for row in rounds]
-    return {name: np.array([row[name] for row in made]) for name in made[0]}
+def per_replicate(
+    metrics: Callable[[Mapping[str, float]], dict[str, float]], sums: Mapping[str, Replicates]
+) -> dict[str, Replicates]:
+    """Metrics that are computed from sums, in each replicate.
+
+    Args:
+        metrics: From the sums by name to the metrics by name.
+        sums: The sums by name.
+    """
+    names, by_replicate = list(sums), np.stack(list(sums.values()), 1)
+    values = [metrics(dict(zip(names, row, strict=True))) for row in by_replicate]
+    return {name: np.array([each[name] for each in values]) for name in values[0]}
 
 
-def _ranks(places: np.ndarray, times: UInt8[np.ndarray, " post"]) -> Column:
-    """The middle rank of each post among all of them, each counted as often as it was drawn."""
-    counts = np.bincount(places, times)
-    return (np.cumsum(counts) - counts / 2)[places]
+def _ranks(order: np.ndarray, counts: UInt8[np.ndarray, " post"]) -> PostValues:
+    """The middle rank of each post, where each counts `counts` times; `order` numbers the distinct values."""
+    totals = np.bincount(order, counts)
+    return (np.cumsum(totals) - totals / 2)[order]
 
 
-def _correlation(x: Column, y: Column, times: UInt8[np.ndarray, " post"]) -> float:
-    count = times.sum()
-    if count < 2:
+def _correlation(x: PostValues, y: PostValues, counts: UInt8[np.ndarray, " post"]) -> float:
+    total = counts.sum()
+    if total < 2:
         return np.nan
-    x, y = x - (x * times).sum() / count, y - (y * times).sum() / count
-    spread = (times * x**2).sum() * (times * y**2).sum()
-    return float((times * x * y).sum() / np.sqrt(spread)) if spread > 0 else np.nan
+    x, y = x - (x * counts).sum() / total, y - (y * counts).sum() / total
+    variance = (counts * x**2).sum() * (counts * y**2).sum()
+    return float((counts * x * y).sum() / np.sqrt(variance)) if variance > 0 else np.nan
 
 
-def _over(sums: Rounds, count: Rounds) -> Rounds:
-    return np.divide(sums, count, out=np.full(len(sums), np.nan), where=count > 0)
+def _divide(numerators: Replicates, denominators: Replicates) -> Replicates:
+    return np.divide(numerators, denominators, out=np.full(len(numerators), np.nan), where=denominators > 0)

@@ -1,43 +1,50 @@
-"""The posts that an evaluation measures, and what is true of them."""
+"""The held-out posts that an evaluation measures, and where the truth about them is stored."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from m3l.config import Config
 from m3l.data import storage
 
-NEEDED = ["post_id", "split", "caption", "likes"]
+HELD_OUT_COLUMNS = ["post_id", "split", "caption", "likes"]
+CHUNK_ROWS = 4096
 
 
-def held_out(config: Config, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
-    """The rows of posts/ that are measured, a few at a time; `columns` (NEEDED among them), or all of each."""
-    found = storage.read_rows(config.paths.of("posts"), columns, batch_rows=4096)
-    heads = heads_of(config)
-    return (row for row in found if is_held_out(row, config.evaluate.splits, heads))
+@dataclass(frozen=True)
+class HeldOutPosts:
+    """The posts of some splits that have every field that is to be predicted.
 
-
-def heads_of(config: Config) -> tuple[str, ...]:
-    """What is told of a post: its likes, its caption, or both, and that it must have to be measured.
-
-    A task that writes another field leaves its figures on the caption alone.
+    Attributes:
+        folder: Folder of posts/.
+        splits: The splits that are measured.
+        heads: What is predicted: "likes", "caption" or both. A post must have these fields.
     """
-    return tuple(head for head in ("likes", "caption") if any(task.head == head for task in config.tasks))
+
+    folder: str
+    splits: tuple[str, ...]
+    heads: tuple[str, ...]
+
+    def rows(self, columns: list[str] | None = None) -> Iterator[dict[str, Any]]:
+        """The rows of the posts; with `columns` (HELD_OUT_COLUMNS at least) only those."""
+        rows = storage.read_rows(self.folder, columns, batch_rows=CHUNK_ROWS)
+        return (row for row in rows if self._contains(row))
+
+    def filter_ids(self, block: pa.Table) -> pa.Table:
+        """The column `post_id` of the posts among the rows of a block with HELD_OUT_COLUMNS."""
+        held_out = [self._contains(row) for row in block.to_pylist()]
+        return block.filter(pa.array(held_out, pa.bool_())).select(["post_id"])
+
+    def _contains(self, row: dict[str, Any]) -> bool:
+        return row["split"] in self.splits and all(row[head] not in (None, "") for head in self.heads)
 
 
-def is_held_out(row: dict[str, Any], splits: tuple[str, ...], heads: tuple[str, ...]) -> bool:
-    """Whether a post is of one of the splits, with all that is to be told."""
-    return row["split"] in splits and all(row[head] not in (None, "") for head in heads)
+def truth_folder(corpus: str) -> str | None:
+    """The folder of the truth about a synthetic corpus; None for posts from elsewhere.
 
-
-def only_held_out(block: pa.Table, splits: tuple[str, ...], heads: tuple[str, ...]) -> pa.Table:
-    """The ids of the posts of a block (NEEDED) that are measured."""
-    kept = [is_held_out(row, splits, heads) for row in block.to_pylist()]
-    return block.filter(pa.array(kept, pa.bool_())).select(["post_id"])
-
-
-def truth_of(config: Config) -> str | None:
-    """The folder of what is true of the posts; None where that is not known."""
-    folder = f"{config.paths.of('corpus')}/truth"
+    Args:
+        corpus: Folder of corpus/.
+    """
+    folder = f"{corpus}/truth"
     return folder if storage.parts(folder) else None

@@ -1,6 +1,6 @@
-"""The strongest baselines where the account is known: its rolling level, and trees on its history and the metadata.
+"""Baselines of likes that read the account's history: its recent median, and trees on the history and the metadata.
 
-Both take posts that hold their histories (m3l/history/timeline.py), and never read a post's own likes to predict it.
+Both take posts with their histories (m3l/history/timeline.py). The likes of a post are never used to predict them.
 """
 
 from collections.abc import Sequence
@@ -29,76 +29,75 @@ SETTINGS = {
     "force_row_wise": True,
     "verbosity": -1,
 }
-
-
-LEVELS = (
+LEVEL_COLUMNS = (  # statistics in log(1 + likes), also given relative to the account's level
     *("mean", "median", "median_20", "median_5", "last", "recent", "company_recent"),
     *("prior_mean", "prior_median", "prior_low", "prior_high"),
 )
 
 
 class AccountRecent:
-    """The median likes of the account's last 20 earlier posts, else of its prior, else of all training posts."""
+    """The median likes of the account's last 20 earlier posts; else its prior's, else that of all training posts."""
 
     def fit(self, posts: Sequence[Post]) -> "AccountRecent":
-        self.overall = float(np.median(_levels(posts)))
+        self.overall = float(np.median(_log1p_likes(posts)))
         return self
 
     def predict(self, posts: Sequence[Post]) -> Likes:
-        return np.expm1([_recent(post, self.overall) for post in posts])
+        return np.expm1([_recent_level(post, self.overall) for post in posts])
 
 
 class HistoryTrees:
-    """Gradient-boosted trees on how log(1 + likes) departs from the account's level, by all that a history tells."""
+    """Gradient-boosted trees that predict how log(1 + likes) deviates from the account's level (`History.level`)."""
 
     def __init__(self, seed: int = 0) -> None:
         self.settings = {**SETTINGS, "seed": seed}
 
     def fit(self, posts: Sequence[Post]) -> "HistoryTrees":
-        known = [post for post in posts if post.likes is not None]
-        levels = _levels(known)
-        self.overall = float(np.median(levels))
-        self.trees = lgb.train(self.settings, lgb.Dataset(self._table(known), levels - self._level(known)), ROUNDS)
+        labelled = [post for post in posts if post.likes is not None]
+        target = _log1p_likes(labelled)
+        self.overall = float(np.median(target))
+        deviations = target - self._level(labelled)
+        self.trees = lgb.train(self.settings, lgb.Dataset(self._table(labelled), deviations), ROUNDS)
         return self
 
     def predict(self, posts: Sequence[Post]) -> Likes:
         if not posts:
             return np.zeros(0)
-        departs = np.asarray(self.trees.predict(self._table(posts)))
-        return np.expm1(np.clip(self._level(posts) + departs, 0, None))
+        deviations = np.asarray(self.trees.predict(self._table(posts)))
+        return np.expm1(np.clip(self._level(posts) + deviations, 0, None))
 
     def _level(self, posts: Sequence[Post]) -> Likes:
         return np.array([_level(post, self.overall) for post in posts])
 
     def _table(self, posts: Sequence[Post]) -> pd.DataFrame:
-        said = features(posts).drop(columns=["username", "company"])
-        past = pd.DataFrame([_columns(post.history or History()) for post in posts]).astype(float)
+        metadata = features(posts).drop(columns=["username", "company"])
+        past = pd.DataFrame([_history_features(post.history or History()) for post in posts]).astype(float)
         level = self._level(posts)
-        for name in LEVELS:
+        for name in LEVEL_COLUMNS:
             past[f"{name}_beyond"] = past[name] - level
-        return pd.concat([said, past], axis=1)
+        return pd.concat([metadata, past], axis=1)
 
 
-def _columns(history: History) -> dict[str, float | None]:
-    told = history.model_dump(exclude={"captions", "prior"})
+def _history_features(history: History) -> dict[str, float | None]:
+    values = history.model_dump(exclude={"captions", "prior"})
     prior = history.prior.model_dump(exclude={"until"}) if history.prior else {}
-    return told | {f"prior_{name}": prior.get(name) for name in ("mean", "median", "low", "high")}
+    return values | {f"prior_{name}": prior.get(name) for name in ("mean", "median", "low", "high")}
 
 
-def _recent(post: Post, otherwise: float) -> float:
+def _recent_level(post: Post, default: float) -> float:
     history = post.history or History()
     if history.median_20 is not None:
         return history.median_20
-    return history.prior.median if history.prior else otherwise
+    return history.prior.median if history.prior else default
 
 
-def _level(post: Post, otherwise: float) -> float:
+def _level(post: Post, default: float) -> float:
     level = post.history.level if post.history else None
-    return otherwise if level is None else level
+    return default if level is None else level
 
 
-def _levels(posts: Sequence[Post]) -> Likes:
-    known = np.array([post.likes for post in posts if post.likes is not None], dtype=float)
-    if not len(known):
+def _log1p_likes(posts: Sequence[Post]) -> Likes:
+    likes = np.array([post.likes for post in posts if post.likes is not None], dtype=float)
+    if not len(likes):
         raise ValueError("no training post has likes")
-    return np.log1p(known)
+    return np.log1p(likes)

@@ -1,4 +1,7 @@
-"""Retrieved frames against what is known to be on screen."""
+"""Scores of retrieved key frames, for posts of the synthetic corpus, which says who is on screen when.
+
+A score that the data do not determine is None, never 0.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float16
+from jaxtyping import Bool, Float16, Float32
 
-from m3l.corpus.truth import on_screen
+from m3l.corpus.truth import subjects_on_screen
 from m3l.data.records import MediaFrames
-from m3l.evaluation.likes_metrics import near_duplicates, recall_at, reciprocal_rank
 
-JUDGED = pa.struct(  # who chose some frames, and `Album.judge` of them
+FRAME_SCORES = pa.struct(  # `RetrievalCase.score` of the frames that `by` selected
     [
         ("by", pa.string()),
         *((name, pa.float64()) for name in ("recall", "reciprocal_rank", "near_duplicates", "shows_both")),
@@ -21,51 +23,102 @@ JUDGED = pa.struct(  # who chose some frames, and `Album.judge` of them
 
 
 @dataclass(frozen=True)
-class Album:
-    """The key frames of a post whose truth is known, in album and time order."""
+class RetrievalCase:
+    """The key frames of one post, in the order of its media files and of time.
 
-    places: list[tuple[str, float]]  # of each frame its media file and its time
-    shows: list[set[str]]  # who is visible
+    Attributes:
+        frames: Media id and time in seconds of each frame.
+        subjects: The subjects that are visible in each frame; a frame with one is relevant.
+        vectors: The embedding of each frame.
+        two_subjects: Whether the post is about two subjects and each is visible in some frame.
+    """
+
+    frames: list[tuple[str, float]]
+    subjects: list[set[str]]
     vectors: Float16[np.ndarray, "n dim"]
-    two: bool  # a post about two subjects, each of which is visible in some frame
+    two_subjects: bool
 
     @classmethod
-    def of(cls, files: Sequence[MediaFrames], vectors: Float16[np.ndarray, "n dim"], truth: dict[str, Any]) -> "Album":
-        places = [(file.media_id, frame.time_s) for file in files for frame in file.frames]
-        shows = [on_screen(truth["media"], *place) for place in places]
-        two = len(truth["subjects"]) == 2 and set(truth["subjects"]) <= set().union(*shows)
-        return cls(places, shows, vectors, two)
+    def of(
+        cls, files: Sequence[MediaFrames], vectors: Float16[np.ndarray, "n dim"], truth: dict[str, Any]
+    ) -> "RetrievalCase":
+        """The case of a post.
 
-    def leaves_a_choice(self, k: int) -> bool:
-        """Whether there are more key frames than k, some of them relevant."""
-        return len(self.places) > k and any(self.shows)
-
-    def judge(self, order: Sequence[int], k: int) -> dict[str, float | None]:
-        """How good the first k of some places are, given best first; what cannot be told is None.
-
-        `recall` is of the frames that show a subject, `near_duplicates` the share of copies among the kept, and
-        `shows_both` is 1 where both of two subjects are in them.
+        Args:
+            files: The key frames of its media files.
+            vectors: Their embeddings, in the same order.
+            truth: The row of the synthetic corpus that says who is on screen when.
         """
-        kept = list(order[:k])
-        hits = np.array([bool(self.shows[at]) for at in kept], bool)
-        seen = set().union(*(self.shows[at] for at in kept))
+        frames = [(file.media_id, frame.time_s) for file in files for frame in file.frames]
+        subjects = [subjects_on_screen(truth["media"], *frame) for frame in frames]
+        two = len(truth["subjects"]) == 2 and set(truth["subjects"]) <= set().union(*subjects)
+        return cls(frames, subjects, vectors, two)
+
+    def has_choice(self, k: int) -> bool:
+        """Whether there are more than k key frames, and at least one relevant one."""
+        return len(self.frames) > k and any(self.subjects)
+
+    def score(self, ranking: Sequence[int], k: int) -> dict[str, float | None]:
+        """The scores of the first k frames of a ranking.
+
+        Args:
+            ranking: Indices of frames, best first.
+            k: Number of frames that count.
+
+        Returns:
+            `recall` of the relevant frames, `reciprocal_rank` of the first one, the share of `near_duplicates`, and
+            `shows_both`: 1 if the frames show both of two subjects.
+        """
+        top = list(ranking[:k])
+        hits = np.array([bool(self.subjects[index]) for index in top], bool)
+        visible = set().union(*(self.subjects[index] for index in top))
         return {
-            "recall": recall_at(hits, sum(map(bool, self.shows)), k),
+            "recall": recall_at(hits, sum(map(bool, self.subjects)), k),
             "reciprocal_rank": reciprocal_rank(hits),
-            "near_duplicates": near_duplicates(self.vectors[kept].astype(np.float32)),
-            "shows_both": float(len(seen) == 2) if self.two else None,
+            "near_duplicates": near_duplicates(self.vectors[top].astype(np.float32)),
+            "shows_both": float(len(visible) == 2) if self.two_subjects else None,
         }
 
 
-def evenly(frames: int, k: int) -> list[int]:
-    """The places of k evenly spaced frames: uniform sampling, in time order since it ranks nothing."""
+def uniform_indices(frames: int, k: int) -> list[int]:
+    """The indices of k evenly spaced frames, in time order."""
     return np.linspace(0, frames - 1, k).round().astype(int).tolist()
 
 
-def average(judged: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
-    """The mean of each figure over those that could be told."""
-    known: dict[str, list[float]] = {name: [] for name in (judged[0] if judged else ())}
-    for row in judged:
+def mean_scores(scores: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
+    """The mean of each score over the rows where it is not None; None if there is none."""
+    values: dict[str, list[float]] = {name: [] for name in (scores[0] if scores else ())}
+    for row in scores:
         for name, value in row.items():
-            known[name] += [] if value is None else [value]
-    return {name: float(np.mean(values)) if values else None for name, values in known.items()}
+            values[name] += [] if value is None else [value]
+    return {name: float(np.mean(each)) if each else None for name, each in values.items()}
+
+
+def recall_at(hits: Bool[np.ndarray, " rank"], relevant: int, k: int) -> float | None:
+    """Recall at k, relative to the at most k relevant frames that k frames can hold; None if none is relevant.
+
+    Args:
+        hits: Whether each retrieved frame is relevant, best first.
+        relevant: Number of relevant frames in total.
+        k: Number of frames that count.
+    """
+    return float(np.sum(hits[:k])) / min(relevant, k) if relevant else None
+
+
+def reciprocal_rank(hits: Bool[np.ndarray, " rank"]) -> float:
+    """1 / rank of the first relevant frame, best first; 0 if there is none."""
+    ranks = np.flatnonzero(hits)
+    return 1 / (1 + int(ranks[0])) if len(ranks) else 0.0
+
+
+def near_duplicates(vectors: Float32[np.ndarray, "n dim"], threshold: float = 0.99) -> float | None:
+    """Share of frames that nearly repeat an earlier one; None without frames.
+
+    Args:
+        vectors: Embeddings of the frames; they need not be normalised.
+        threshold: Cosine similarity above which a frame counts as a repetition.
+    """
+    if not len(vectors):
+        return None
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return float((np.tril(unit @ unit.T, -1) > threshold).any(axis=1).mean())

@@ -1,32 +1,35 @@
-"""The rows that every figure of an evaluation is made from: what was told, and numbers beside it. No torch here."""
+"""The rows that an evaluation computes for each post: predictions, and the scores that metrics are aggregated from.
+
+No torch here.
+"""
 
 import pyarrow as pa
 
-from m3l.evaluation.text_metrics import WORDING
+from m3l.evaluation.text_metrics import CAPTION_COLUMNS
 from m3l.inference.conformal import LEVELS
 
 EFFECT = pa.struct(
     [
-        ("part", pa.string()),  # a field of the post, "media" for all frames, "frame" for one of several
+        ("part", pa.string()),  # a field of the post, "media" for all frames, or "frame" for one of several
         ("media_id", pa.string()),
         ("time_s", pa.float64()),
-        ("effect", pa.float64()),  # on log(1 + likes): with the part, minus without it
-        ("true", pa.float64()),  # the same by the corpus's own formula; null where it is not known
+        ("effect", pa.float64()),  # on log(1 + likes): the prediction with the part minus that without it
+        ("true", pa.float64()),  # the same by the formula of the synthetic corpus; null for other posts
     ]
 )
-READ_BY = ("model", "shuffled_media")  # whose frames the captions were told from: the post's own, another post's
-CHOSEN_BY = ("model", "plain_top", "uniform")
-SPOKEN = (*WORDING, "names_all", "order_right", "nll", "tokens")
-JUDGEMENTS = ("recall", "reciprocal_rank", "near_duplicates", "shows_both")  # means over the tasks
-NUMBERS = (
+CAPTION_SOURCES = ("model", "shuffled_media")  # captions from the post's own media, and from another post's
+FRAME_SELECTIONS = ("model", "plain_top", "uniform")
+RETRIEVAL_SCORES = ("recall", "reciprocal_rank", "near_duplicates", "shows_both")  # means over the tasks
+CAPTION_SCORES = (*CAPTION_COLUMNS, "names_all", "order_right", "nll", "tokens")
+SCORE_COLUMNS = (
     "likes.model",
-    "likes.model_without_media",  # told of the same post without its frames
-    "likes.noise_floor",  # the corpus's own formula without its noise
-    *(f"covered.{level}" for level in LEVELS),  # 1 where the true likes lie in the interval
-    *(f"captions.{by}.{name}" for by in READ_BY for name in SPOKEN),
-    *(f"retrieval.{by}.{name}" for by in CHOSEN_BY for name in JUDGEMENTS),
+    "likes.model_without_media",  # predicted without the post's frames
+    "likes.noise_floor",  # the formula of the synthetic corpus without its noise
+    *(f"covered.{level}" for level in LEVELS),  # 1 if the actual likes lie in the interval
+    *(f"captions.{source}.{name}" for source in CAPTION_SOURCES for name in CAPTION_SCORES),
+    *(f"retrieval.{selection}.{name}" for selection in FRAME_SELECTIONS for name in RETRIEVAL_SCORES),
 )
-MEASURED = pa.schema(
+SCORES = pa.schema(
     [
         pa.field("post_id", pa.string(), nullable=False),
         ("split", pa.string()),
@@ -37,10 +40,10 @@ MEASURED = pa.schema(
         ("low", pa.float64()),  # the interval that predictions show
         ("high", pa.float64()),
         ("caption", pa.string()),
-        ("told_caption", pa.string()),
-        ("shuffled_caption", pa.string()),
-        *((name, pa.float64()) for name in NUMBERS),  # null where nothing is known
-        ("why", pa.list_(EFFECT)),  # of a sample of the posts
+        ("told_caption", pa.string()),  # generated
+        ("shuffled_caption", pa.string()),  # generated from another post's media
+        *((name, pa.float64()) for name in SCORE_COLUMNS),  # null where not measured
+        ("why", pa.list_(EFFECT)),  # for a sample of the posts
         ("error", pa.string()),
     ]
 )

@@ -1,4 +1,4 @@
-"""How close captions come to the true ones, in numbers of each caption that add up to those of a corpus."""
+"""BLEU, ROUGE-L and CIDEr-D of captions, as values of each caption that add up to those of a corpus."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from m3l.data.id_hash import hashes
+from m3l.data.id_hash import hash_texts
 
-ORDERS = (1, 2, 3, 4)
+ORDERS = (1, 2, 3, 4)  # lengths of BLEU's n-grams
 BLEU_SUMS = (*(f"correct{n}" for n in ORDERS), *(f"total{n}" for n in ORDERS), "told_length", "true_length")
-WORDING = (*BLEU_SUMS, "rouge_l", "cider")
-WAITING = 4096  # captions that wait to be counted among the others
+CAPTION_COLUMNS = (*BLEU_SUMS, "rouge_l", "cider")  # columns of the scores; `told_length` is the generated caption's
+BUFFERED_CAPTIONS = 4096  # counted at once
 
 
 def words(text: str) -> list[str]:
@@ -20,10 +20,17 @@ def words(text: str) -> list[str]:
     return re.findall(r"\w+(?:['’]\w+)*", text.lower())
 
 
-class Documents:
-    """In how many of a corpus's captions each n-gram stands: what CIDEr weighs words by.
+class DocumentFrequencies:
+    """The number of captions of a corpus that contain each n-gram; CIDEr weights n-grams by it.
 
-    16 bytes for each n-gram that stands in several, whatever their number; the captions are read in a stream.
+    Uses 16 bytes for each n-gram of several captions, and reads the captions as a stream.
+
+    Args:
+        captions: The captions of the corpus.
+
+    Attributes:
+        size: Number of captions.
+        informative: Whether some n-gram is missing from some caption; else CIDEr has nothing to weight by.
     """
 
     def __init__(self, captions: Iterable[str]):
@@ -32,81 +39,92 @@ class Documents:
         self.size = 0
         self._hashes: Int64[np.ndarray, " ngrams"] = np.empty(0, np.int64)
         self._counts: Float64[np.ndarray, " ngrams"] = np.empty(0)
-        waiting: list[Int64[np.ndarray, " ngrams"]] = []
+        buffer: list[Int64[np.ndarray, " ngrams"]] = []
         for caption in captions:
             self.size += 1
-            waiting.append(hashes(map(" ".join, precook(_spoken(caption)))))
-            if len(waiting) == WAITING:
-                self._count(waiting)
-                waiting.clear()
-        self._count(waiting)
-        self.tells = bool((self._counts < self.size).any())  # else no word is rarer than another
-        several = self._counts > 1  # an n-gram that is not known counts as one that stands in a single caption
+            buffer.append(hash_texts(map(" ".join, precook(_normalise(caption)))))
+            if len(buffer) == BUFFERED_CAPTIONS:
+                self._add(buffer)
+                buffer.clear()
+        self._add(buffer)
+        self.informative = bool((self._counts < self.size).any())
+        several = self._counts > 1  # CIDEr treats a count of 0 like a count of 1
         self._hashes, self._counts = self._hashes[several], self._counts[several]
 
     def __getitem__(self, ngram: tuple[str, ...]) -> float:
-        (value,) = hashes([" ".join(ngram)])
-        at = int(np.searchsorted(self._hashes, value))
-        return float(self._counts[at]) if at < len(self._hashes) and self._hashes[at] == value else 0.0
+        (value,) = hash_texts([" ".join(ngram)])
+        index = int(np.searchsorted(self._hashes, value))
+        found = index < len(self._hashes) and self._hashes[index] == value
+        return float(self._counts[index]) if found else 0.0
 
-    def _count(self, waiting: list[Int64[np.ndarray, " ngrams"]]) -> None:
-        every = np.concatenate([self._hashes, *waiting])
-        counts = np.concatenate([self._counts, np.ones(len(every) - len(self._hashes))])
-        self._hashes, place = np.unique(every, return_inverse=True)
-        self._counts = np.bincount(place, counts, minlength=len(self._hashes)).astype(np.float64)
+    def _add(self, buffer: list[Int64[np.ndarray, " ngrams"]]) -> None:
+        ngrams = np.concatenate([self._hashes, *buffer])
+        counts = np.concatenate([self._counts, np.ones(len(ngrams) - len(self._hashes))])
+        self._hashes, inverse = np.unique(ngrams, return_inverse=True)
+        self._counts = np.bincount(inverse, counts, minlength=len(self._hashes)).astype(np.float64)
 
 
-def wording(true: Sequence[str], told: Sequence[str], documents: Documents) -> list[dict[str, float | None]]:
-    """WORDING of each told caption against its own true one; raises ValueError if the lengths differ.
+def caption_scores(
+    references: Sequence[str], captions: Sequence[str], frequencies: DocumentFrequencies
+) -> list[dict[str, float | None]]:
+    """CAPTION_COLUMNS of each caption against its own reference.
 
-    BLEU is on sacrebleu's 13a tokens in lowercase. ROUGE-L (F) and CIDEr-D read `words`: PTB's tokenizer needs Java, so
-    CIDEr differs slightly from COCO's. It is None where `documents` hold too little to weigh words by.
+    BLEU is on sacrebleu's 13a tokens in lowercase. ROUGE-L (F) and CIDEr-D use `words`, since PTB's tokenizer needs
+    Java; so CIDEr differs slightly from COCO's.
+
+    Args:
+        references: The actual captions.
+        captions: The generated captions, in the same order.
+        frequencies: Of the corpus; CIDEr is None if they are not informative.
+
+    Raises:
+        ValueError: The numbers of references and captions differ.
     """
-    # Here, since nltk behind them takes seconds to import and training needs none of it.
+    # Imported here: nltk behind them takes seconds to import, and training needs none of it.
     from rouge_score.rouge_scorer import RougeScorer
     from sacrebleu.metrics import BLEU
 
-    if len(true) != len(told):
-        raise ValueError(f"{len(true)} references but {len(told)} captions")
+    if len(references) != len(captions):
+        raise ValueError(f"{len(references)} references but {len(captions)} captions")
     bleu = BLEU(lowercase=True, smooth_method="none")
-    rouge = RougeScorer(["rougeL"], tokenizer=_Words())
-    made = []
-    for reference, caption, cider in zip(true, told, _cider(true, told, documents), strict=True):
-        sums = bleu.corpus_score([caption], [[reference]])
-        known = (*sums.counts, *sums.totals, sums.sys_len, sums.ref_len)
-        row: dict[str, float | None] = dict(zip(BLEU_SUMS, map(float, known), strict=True))
-        made.append(row | {"rouge_l": rouge.score(reference, caption)["rougeL"].fmeasure, "cider": cider})
-    return made
+    rouge = RougeScorer(["rougeL"], tokenizer=_Tokenizer())
+    rows = []
+    for reference, caption, cider in zip(references, captions, _cider(references, captions, frequencies), strict=True):
+        score = bleu.corpus_score([caption], [[reference]])
+        sums = (*score.counts, *score.totals, score.sys_len, score.ref_len)
+        row: dict[str, float | None] = dict(zip(BLEU_SUMS, map(float, sums), strict=True))
+        rows.append(row | {"rouge_l": rouge.score(reference, caption)["rougeL"].fmeasure, "cider": cider})
+    return rows
 
 
-def bleu(sums: Mapping[str, float]) -> dict[str, float]:
-    """BLEU-1..4 (0 to 1) of a corpus, unsmoothed, from the BLEU_SUMS of its captions."""
+def corpus_bleu(sums: Mapping[str, float]) -> dict[str, float]:
+    """Unsmoothed BLEU-1 to BLEU-4 (0 to 1) of a corpus, from the sums of its captions' BLEU_SUMS."""
     from sacrebleu.metrics import BLEU
 
     correct, total = ([int(sums[f"{kind}{n}"]) for n in ORDERS] for kind in ("correct", "total"))
     lengths = int(sums["told_length"]), int(sums["true_length"])
-    made = {}
+    scores = {}
     for n in ORDERS:
         score = BLEU.compute_bleu(correct[:n], total[:n], *lengths, smooth_method="none", max_ngram_order=n)
-        made[f"bleu{n}"] = score.score / 100
-    return made
+        scores[f"bleu{n}"] = score.score / 100
+    return scores
 
 
-def _cider(true: Sequence[str], told: Sequence[str], documents: Documents) -> list[float | None]:
+def _cider(references: Sequence[str], captions: Sequence[str], frequencies: DocumentFrequencies) -> list[float | None]:
     from pycocoevalcap.cider.cider_scorer import CiderScorer
 
-    if not documents.tells:
-        return [None] * len(true)
+    if not frequencies.informative:
+        return [None] * len(references)
     scorer = CiderScorer()
-    for reference, caption in zip(true, told, strict=True):
-        scorer += (_spoken(caption), [_spoken(reference)])
-    scorer.document_frequency = documents
-    scorer.crefs = _Some(scorer.crefs, documents.size)
+    for reference, caption in zip(references, captions, strict=True):
+        scorer += (_normalise(caption), [_normalise(reference)])
+    scorer.document_frequency = frequencies
+    scorer.crefs = _PartOfCorpus(scorer.crefs, frequencies.size)
     return [float(score) for score in scorer.compute_cider()]
 
 
-class _Some(list[Any]):
-    """A part of a corpus that gives the length of the whole, by which the scorer weighs what is rare."""
+class _PartOfCorpus(list[Any]):
+    """Some captions of a corpus; `len` is that of the corpus, which the scorer divides document frequencies by."""
 
     def __init__(self, part: Iterable[Any], size: int):
         super().__init__(part)
@@ -116,12 +134,12 @@ class _Some(list[Any]):
         return self.size
 
 
-class _Words:
-    """`words` as rouge-score wants its tokenizer."""
+class _Tokenizer:
+    """`words` with the interface of rouge-score's tokenizers."""
 
     def tokenize(self, text: str) -> list[str]:
         return words(text)
 
 
-def _spoken(text: str) -> str:
+def _normalise(text: str) -> str:
     return " ".join(words(text))

@@ -1,1 +1,1 @@
-"""What was known about an account before each post: statistics, features, captions."""
+"""What is known about an account before each post: statistics, features, captions."""

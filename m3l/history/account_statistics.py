@@ -1,15 +1,16 @@
-"""A table with statistics of accounts, over posts that are not at hand -> what is known of each account before all."""
+"""A table with statistics of accounts, over posts that are not in the data -> the prior of each account."""
 
 import math
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from m3l.config.time import as_utc
 from m3l.data.records import Prior
 from m3l.history.timeline import Timeline
 from m3l.tables.read import Row, TableError, read_table
 
-COLUMNS = {
+COLUMNS = {  # our name -> the names of the column in tables, in order of preference
     "username": ("username",),
     "mean": ("average", "mean"),
     "median": ("median",),
@@ -19,29 +20,37 @@ COLUMNS = {
 
 
 def read_priors(path: str, until: datetime, chunk_rows: int = 2000) -> Iterator[list[dict[str, Any]]]:
-    """Rows of TIMELINES, one for each account of the table, in chunks; rows that cannot be read are left out.
+    """Rows of TIMELINES, one for each account of the table; rows that cannot be read are left out.
 
-    Raises TableError where a column is missing.
+    Args:
+        path: A table with COLUMNS; the statistics are in likes, on their natural scale.
+        until: The moment from which the statistics may be used: all posts behind them are older.
+        chunk_rows: Number of rows that are read and returned at a time.
+
+    Raises:
+        TableError: A column is missing, or the table cannot be read.
     """
     for chunk in read_table(path, chunk_rows):
         columns = _columns(path, chunk[0])
-        yield [made.row() for row in chunk if (made := _timeline(row, columns, until))]
+        yield [timeline.to_row() for row in chunk if (timeline := _timeline(row, columns, as_utc(until)))]
 
 
 def _columns(path: str, row: Row) -> dict[str, str]:
-    spelled = {str(name).strip().lower(): name for name in row}
-    found = {ours: next((spelled[t] for t in theirs if t in spelled), None) for ours, theirs in COLUMNS.items()}
-    if missing := [repr(COLUMNS[ours][0]) for ours, name in found.items() if name is None]:
+    """Our name of each column -> the table's."""
+    by_name = {str(name).strip().lower(): name for name in row}
+    columns = {ours: next((by_name[t] for t in theirs if t in by_name), None) for ours, theirs in COLUMNS.items()}
+    if missing := [repr(COLUMNS[ours][0]) for ours, name in columns.items() if name is None]:
         raise TableError(f"{path}: missing column {', '.join(missing)}: found {', '.join(map(repr, row))}")
-    return {ours: str(name) for ours, name in found.items()}
+    return {ours: str(name) for ours, name in columns.items()}
 
 
 def _timeline(row: Row, columns: dict[str, str], until: datetime) -> Timeline | None:
+    """The account of a row with its prior and no posts; None if the row has no name or a cell is not a number."""
     try:
         name = str(row[columns["username"]]).strip()
-        told = {ours: math.log1p(float(row[columns[ours]])) for ours in ("mean", "median", "low", "high")}
-        if not name or not all(map(math.isfinite, told.values())):
-            return None
+        levels = {ours: math.log1p(float(row[columns[ours]])) for ours in ("mean", "median", "low", "high")}
     except (TypeError, ValueError):
         return None
-    return Timeline(name, (), Prior(until=until if until.tzinfo else until.replace(tzinfo=UTC), **told))
+    if not name or not all(map(math.isfinite, levels.values())):
+        return None
+    return Timeline(name, (), Prior(until=until, **levels))

@@ -1,31 +1,36 @@
-"""What is known of a post in numbers, before it is out and without its pixels: inputs of the likes head."""
+"""Numeric features of a post for the likes head: what is known before it is published, apart from its pixels."""
 
 import math
 from datetime import datetime
 
 from m3l.data.records import History, Post
 
-NUMBERS = 31  # the first is the account's level, from which the head tells the difference
+NUM_FEATURES = 31  # the first is the account's level; the head predicts the difference from it
 
 
-def numbers(post: Post, mean: float, std: float) -> list[float]:
-    """The account's history, then time and kinds of media; `mean` and `std` are those of log1p(likes) in training.
+def history_features(post: Post, mean: float, std: float) -> list[float]:
+    """The NUM_FEATURES features of a post: the account's history, the time, the media and the caption's length.
 
-    Levels are told as differences from the account's own one. For a post of which nothing is known all of the
-    history is 0 but for the marks of what is missing.
+    Levels are differences from the account's own level. Without a history, all levels are 0, and the flags for
+    missing values are set.
+
+    Args:
+        post: The post; its likes are not read.
+        mean: Mean of log1p(likes) over the training posts.
+        std: Standard deviation of log1p(likes) over the training posts.
     """
     history = post.history or History()
     level, prior = history.level, history.prior
     centre = mean if level is None else level
 
-    def beyond(value: float | None) -> float:
+    def relative(value: float | None) -> float:
         return 0.0 if value is None else (value - centre) / std
 
     return [
         (centre - mean) / std,
-        *map(beyond, (history.mean, history.median, history.median_20, history.median_5, history.last)),
-        *map(beyond, (history.recent, history.company_recent)),
-        *map(beyond, (prior.mean, prior.median, prior.low, prior.high) if prior else (None,) * 4),
+        *map(relative, (history.mean, history.median, history.median_20, history.median_5, history.last)),
+        *map(relative, (history.recent, history.company_recent)),
+        *map(relative, (prior.mean, prior.median, prior.low, prior.high) if prior else (None,) * 4),
         (history.spread or 0.0) / std,
         math.log1p(history.posts) / 3,
         1 / math.sqrt(1 + history.posts),
@@ -43,7 +48,7 @@ def numbers(post: Post, mean: float, std: float) -> list[float]:
 
 
 def _time(moment: datetime | None) -> list[float]:
-    """Where in the day and in the week a moment lies, and whether on a weekend; zeros where it is not known."""
+    """The time of day and the day of the week as points on a circle, and a flag for weekends; zeros without a date."""
     if moment is None:
         return [0.0] * 5
     day = 2 * math.pi * (moment.hour + moment.minute / 60) / 24

@@ -1,4 +1,4 @@
-"""Why so many likes: how the prediction changes when a frame, all media or a field of the post is left out."""
+"""Leave-one-out attribution: how the predicted likes change without a frame, all media, or a field of the post."""
 
 import re
 from collections import defaultdict
@@ -10,13 +10,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from m3l.config import TaskConfig
 from m3l.data.records import Effect, Example, Post
 from m3l.inference.simulator import Simulator
-from m3l.prompts.render import OPTIONAL, nameless, week, without
+from m3l.prompts.render import OPTIONAL_FIELDS, anonymised, times_over_week, without_fields
 
 
 class Variant(NamedTuple):
-    """An example that lacks a part; a `frame` is left out of what the model sees of the others."""
+    """An example without one part. A left-out `frame` is masked in the model, so that all variants share features."""
 
     part: str
     example: Example
@@ -24,66 +25,83 @@ class Variant(NamedTuple):
 
 
 @torch.inference_mode()
-def why(simulator: Simulator, example: Example) -> list[Effect]:
-    """The effect of each part on the likes told of one example, all of them in one batch.
+def leave_one_out(simulator: Simulator, example: Example) -> list[Effect]:
+    """The effect of each part on the predicted log(1 + likes) of one example, computed in one batch.
 
-    A post without its `username` is one that does not say it in its caption either. It always has a time, so that
-    `posted_at` is put beside the mean over times of a whole week.
+    Without its `username` a post does not mention the account in its caption either. A post always has a time, so the
+    effect of `posted_at` is the difference to the mean over times spread evenly over a week.
+
+    Args:
+        simulator: Predicts the likes.
+        example: The post and its frames.
+
+    Returns:
+        One effect per frame (if there are several), for all media together, and per field that the prompt shows.
     """
-    variants = [Variant("", example), *_lacking(example, simulator.task("likes").template)]
-    log1p = _tell(simulator, variants)
-    told: dict[tuple[str, int | None], list[float]] = defaultdict(list)
-    for variant, value in zip(variants, log1p.tolist(), strict=True):
-        told[variant.part, variant.frame].append(value)
-    whole = told.pop(("", None))[0]
+    variants = [Variant("", example), *_variants(example, simulator.task("likes").template)]
+    predictions: dict[tuple[str, int | None], list[float]] = defaultdict(list)
+    for variant, value in zip(variants, _predict_log1p(simulator, variants).tolist(), strict=True):
+        predictions[variant.part, variant.frame].append(value)
+    complete = predictions.pop(("", None))[0]
     effects = []
-    for (part, frame), values in told.items():
-        shown = {} if frame is None else example.context.frames[frame].model_dump(include={"media_id", "time_s"})
-        effects.append(Effect(part=part, effect=whole - float(np.mean(values)), **shown))
+    for (part, frame), values in predictions.items():
+        where = {} if frame is None else example.context.frames[frame].model_dump(include={"media_id", "time_s"})
+        effects.append(Effect(part=part, effect=complete - float(np.mean(values)), **where))
     return effects
 
 
-def _lacking(example: Example, template: str) -> list[Variant]:
+def _variants(example: Example, template: str) -> list[Variant]:
+    """The example without each frame, without all media, and without each field that the template shows."""
     post, frames = example.post, example.context.frames
-    made = [Variant("frame", example, at) for at in range(len(frames)) if len(frames) > 1]
+    variants = [Variant("frame", example, index) for index in range(len(frames)) if len(frames) > 1]
     if frames:
-        made.append(Variant("media", example.unseen()))
+        variants.append(Variant("media", example.without_frames()))
     shown = set(re.findall(r"\{(\w+)\}", template))
-    lacking = {name: [_without(post, name)] for name in OPTIONAL if name in shown and getattr(post, name)}
+    posts = {name: [_without_field(post, name)] for name in OPTIONAL_FIELDS if name in shown and getattr(post, name)}
     if shown & {"date", "time"}:
-        lacking["posted_at"] = week(post)
-    return made + [
-        Variant(part, example.model_copy(update={"post": other}))
-        for part, others in lacking.items()
-        for other in others
+        posts["posted_at"] = times_over_week(post)
+    return variants + [
+        Variant(part, example.model_copy(update={"post": other})) for part, others in posts.items() for other in others
     ]
 
 
-def _without(post: Post, name: str) -> Post:
-    return nameless(post) if name == "username" else without(post, [name])
+def _without_field(post: Post, name: str) -> Post:
+    return anonymised(post) if name == "username" else without_fields(post, [name])
 
 
-def _tell(simulator: Simulator, variants: Sequence[Variant]) -> Float[np.ndarray, " variant"]:
-    """log(1 + likes) told of variants of one example, whose frames the towers look at and read only once."""
-    task, model = simulator.task("likes"), simulator.model
-    examples = simulator.as_trained([variant.example for variant in variants])
-    seen = [i for i, example in enumerate(examples) if example.context.frames]
-    if not seen:
-        return simulator.log1p(examples)
-    texts = [simulator.collator.qformer_text(examples[i], task) for i in seen]
-    readers = dict(zip(texts, (examples[i] for i in seen), strict=True))  # of each text one, all with the same frames
-    many = len(examples[seen[0]].context.frames)
+def _predict_log1p(simulator: Simulator, variants: Sequence[Variant]) -> Float[np.ndarray, " variant"]:
+    """Predicted log(1 + likes) of variants of one example, whose frames are encoded only once."""
+    examples = simulator.hide_new_accounts([variant.example for variant in variants])
+    with_frames = [i for i, example in enumerate(examples) if example.context.frames]
+    if not with_frames:
+        return simulator.predict_log1p(examples)
+    left_out = [variants[i].frame for i in with_frames]
+    visual = _encode_media(simulator, [examples[i] for i in with_frames], left_out, simulator.task("likes"))
+    return simulator.predict_log1p(examples, visual)
 
-    def look(images: Sequence[bytes]) -> Tensor:
-        pixels = simulator.collator.pixels(images[:many]).to(simulator.device)
-        return model.look(pixels).repeat(len(readers), 1, 1)
 
-    media = simulator.here(simulator.collator.media(list(readers.values()), task, look=look))
+def _encode_media(
+    simulator: Simulator, examples: Sequence[Example], left_out: Sequence[int | None], task: TaskConfig
+) -> Float[Tensor, "media query hidden"]:
+    """Visual features of examples with the same frames, each without the frame `left_out` if that is not None.
+
+    The ViT encodes each frame once, and the Q-Former reads it once for each different text.
+    """
+    model, collator = simulator.model, simulator.collator
+    texts = [collator.qformer_text(example, task) for example in examples]
+    by_text = dict(zip(texts, examples, strict=True))
+    num_frames = len(examples[0].context.frames)
+
+    def vision_features(images: Sequence[bytes]) -> Tensor:
+        pixels = collator.pixels(images[:num_frames]).to(simulator.device)
+        return model.vision_features(pixels).repeat(len(by_text), 1, 1)
+
+    media = simulator.to_device(collator.media(list(by_text.values()), task, vision_features=vision_features))
     mask, seconds = media.pop("frame_mask"), media.pop("frame_seconds")
-    read = model.read_frames(frame_mask=mask, **media)
-    of = torch.tensor([list(readers).index(text) for text in texts], device=simulator.device)
-    kept = mask[of]
-    for row, i in enumerate(seen):
-        if (frame := variants[i].frame) is not None:
-            kept[row, frame] = False
-    return simulator.log1p(examples, model.fuse(read[of], kept, seconds[of]))
+    features = model.qformer_features(frame_mask=mask, **media)
+    row_of_text = torch.tensor([list(by_text).index(text) for text in texts], device=simulator.device)
+    masks = mask[row_of_text]
+    for row, frame in enumerate(left_out):
+        if frame is not None:
+            masks[row, frame] = False
+    return model.fuse_frames(features[row_of_text], masks, seconds[row_of_text])

@@ -1,7 +1,7 @@
-"""Split-conformal intervals of likes (arXiv 2107.07511): how wrong the model was on posts that taught it nothing.
+"""Split-conformal prediction intervals of likes (arXiv 2107.07511), from residuals on held-out posts.
 
-Accounts that training knows and cold ones have intervals of their own (Mondrian groups): without an account's name
-and past likes are far less sure.
+Known and cold accounts are calibrated separately (Mondrian conformal prediction): predictions are far less certain
+without the account's name or past likes.
 """
 
 import math
@@ -12,49 +12,62 @@ from jaxtyping import Float
 
 from m3l.data.records import Record
 
-LEVELS = (50, 80, 95)  # percent of posts whose likes shall lie inside
-ENOUGH = 19  # rows from which on an interval of 95% can be told
-
-ROUNDING = 1e-9  # for sums that rounding has left just below a level
-
-Residuals = Float[np.ndarray, " row"]
+LEVELS = (50, 80, 95)  # nominal coverage of the intervals, in percent
+MIN_ROWS_FOR_95 = 19  # fewer calibration rows give no interval of level 95
+ROUNDING = 1e-9  # tolerance for cumulative weights that rounding leaves just below a level
 
 
-class Widths(Record):
-    """Of one group, half of each interval in log(1 + likes); None where its `rows` are too few to tell."""
+class HalfWidths(Record):
+    """Half the width of each interval of a group, in log(1 + likes); None where it has too few rows for the level."""
 
-    rows: int = 0  # or accounts, where each of them counts alike
+    rows: int = 0  # calibration posts, or accounts where each account has the same weight
     half: dict[int, float | None] = dict.fromkeys(LEVELS)
 
 
 class Intervals(Record):
-    """Both groups; `cold_rows` says whose posts stood for those of cold accounts."""
+    """Half-widths for known and for cold accounts; `cold_rows` says which posts calibrated the cold ones."""
 
-    known: Widths = Widths()
-    cold: Widths = Widths()
-    cold_rows: Literal["cold", "hidden"] = "cold"  # hidden: known accounts, whose names the model did not get to see
+    known: HalfWidths = HalfWidths()
+    cold: HalfWidths = HalfWidths()
+    cold_rows: Literal["cold", "hidden"] = "cold"  # hidden: posts of known accounts, with the account's name removed
 
     def half(self, level: int, cold: bool) -> float | None:
+        """Half the width of the interval of a level, in log(1 + likes); None where it could not be calibrated."""
         return (self.cold if cold else self.known).half[level]
 
 
-def widths(residuals: Residuals, weights: Residuals | None = None) -> Widths:
-    """From true minus told log(1 + likes) of held-out rows: inside lies a new row with at least the level's chance.
+def half_widths(residuals: Float[np.ndarray, " row"], weights: Float[np.ndarray, " row"] | None = None) -> HalfWidths:
+    """The half-widths that cover a new row with at least the probability of each level.
 
-    With weights a new row counts 1 (arXiv 1904.06019): those of an account that sum to 1 make each account count alike.
+    Args:
+        residuals: Actual minus predicted log(1 + likes) of held-out rows.
+        weights: Weight of each row, 1 by default (weighted conformal prediction, arXiv 1904.06019). A new row has
+            weight 1, so weights that sum to 1 within each account give all accounts the same weight.
+
+    Returns:
+        The half-width of each of LEVELS, and the sum of the weights as `rows`.
     """
-    off = np.abs(residuals)
-    order, weights = np.argsort(off), np.ones(len(off)) if weights is None else weights
-    reached = np.cumsum(weights[order]) / (weights.sum() + 1)
-    ranks = {level: int(np.searchsorted(reached, level / 100 - ROUNDING)) for level in LEVELS}
-    half = {level: float(off[order[rank]]) if rank < len(off) else None for level, rank in ranks.items()}
-    return Widths(rows=round(float(weights.sum())), half=half)
+    errors = np.abs(residuals)
+    order, weights = np.argsort(errors), np.ones(len(errors)) if weights is None else weights
+    cumulative = np.cumsum(weights[order]) / (weights.sum() + 1)
+    ranks = {level: int(np.searchsorted(cumulative, level / 100 - ROUNDING)) for level in LEVELS}
+    half = {level: float(errors[order[rank]]) if rank < len(errors) else None for level, rank in ranks.items()}
+    return HalfWidths(rows=round(float(weights.sum())), half=half)
 
 
-def by_chance(level: int, rows: int, measured: int) -> tuple[float, float]:
-    """Where 95% of measured coverages lie, of intervals made from `rows` rows and measured on others, all alike."""
-    from scipy.stats import betabinom  # here, since those who only answer do without it
+def expected_coverage(level: int, calibration_rows: int, test_rows: int) -> tuple[float, float]:
+    """The range in which 95% of measured coverages lie if calibration and test rows are exchangeable.
 
-    rank = math.ceil((rows + 1) * level / 100)
-    low, high = betabinom.ppf([0.025, 0.975], measured, rank, rows + 1 - rank) / measured
+    Args:
+        level: Nominal coverage of the interval, in percent.
+        calibration_rows: Number of rows that the interval was calibrated on.
+        test_rows: Number of rows that the coverage is measured on.
+
+    Returns:
+        The 2.5% and 97.5% quantiles of the coverage, as shares (beta-binomial distribution).
+    """
+    from scipy.stats import betabinom  # here, because prediction alone does not need it
+
+    rank = math.ceil((calibration_rows + 1) * level / 100)
+    low, high = betabinom.ppf([0.025, 0.975], test_rows, rank, calibration_rows + 1 - rank) / test_rows
     return float(low), float(high)

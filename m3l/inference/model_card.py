@@ -1,82 +1,111 @@
-"""The model card of a bundle (arXiv 1810.03993): what it was made from, how well it did, what it cannot do."""
+"""The model card of a bundle (arXiv 1810.03993): training data, validation metrics and limitations, in Markdown."""
 
 import textwrap
-from typing import Any
+from typing import Any, Literal
 
-from m3l.config import Config
-from m3l.inference.conformal import LEVELS, Widths
+from m3l.config import Config, ModelConfig
+from m3l.inference.conformal import LEVELS, HalfWidths, Intervals
 
-LIMITS = (
-    "It knows posts like those it was trained on: other networks, languages, years or kinds of account are untested.",
-    "Likes are a guess with a wide interval, and what goes along with likes need not bring them. A post's own "
-    "promotion, and what happens in the world after it, are not among what the model sees.",
-    "The intervals hold for posts like those of validation. Of later posts, and of other kinds of account, fewer may "
-    "lie inside; `m3l evaluate` tells how many do.",
-    "Captions are written to sound like the training posts. They may name what the media do not show, and repeat what "
-    "is false or unfair in those posts: a person reads them before they are published.",
-    "It does not tell who a person in a picture is, and is not meant for decisions about people.",
+LIMITATIONS = (
+    "The model was trained on posts like those above. Other networks, languages, years and kinds of account are "
+    "untested.",
+    "Predicted likes are uncertain: read the range, not only the number. What correlates with likes does not "
+    "necessarily cause them. The model does not see paid promotion or what happens in the world after the post.",
+    "The ranges hold for posts like the validation posts. For later posts and other kinds of account fewer posts may "
+    "fall inside; `m3l evaluate` measures how many do.",
+    "Captions imitate the training posts. They may name things that the media do not show, and repeat false or unfair "
+    "statements from those posts: have a person read them before they are published.",
+    "The model does not identify people in pictures and must not be used for decisions about people.",
 )
-FIGURES = (
-    "The figures above are of the validation posts, which chose nothing but the width of the intervals; "
-    "`m3l evaluate` measures on held-out posts, beside baselines."
+VALIDATION = (
+    "The metrics above are from the validation posts, which were used only to set the width of the ranges. "
+    "`m3l evaluate` measures on held-out posts, next to baselines."
 )
-NEW_ACCOUNTS = {
-    "hide": "An account without posts in the training set is answered without its name, from the media and the rest.",
-    "name": "Likes of accounts without posts in the training set are less sure: their intervals are wider.",
+NEW_ACCOUNTS: dict[Literal["hide", "name"], str] = {
+    "hide": "For an account without training posts the model ignores the account's name and predicts from the media "
+    "and the other fields.",
+    "name": "Predictions for accounts without training posts are less certain: their ranges are wider.",
 }
-COLD_ROWS = {"cold": "accounts that it does not", "hidden": "known accounts whose names were hidden, each as one"}
+COLD_ROWS = {"cold": "New accounts", "hidden": "New accounts (calibrated on known accounts with the name removed)"}
 
 
-def card(config: Config, facts: dict[str, Any]) -> str:
-    """The card in Markdown; `facts` are those that the bundle keeps."""
-    model, train = config.model, config.train
-    start = f"the checkpoint `{model.checkpoint}`, whose licence holds for it too" if model.checkpoint else "nothing"
-    if model.lora:
-        start += f"; the language model through LoRA of rank {model.lora.rank}"
-    posts = f"{facts['train_posts']:,} posts" if "train_posts" in facts else "Posts"
-    tasks = "\n".join(f"- `{task.name}`: masks `{task.masked}`, told by the {task.head} head" for task in config.tasks)
-    metrics = "\n".join(f"| {name} | {value:.4g} |" for name, value in facts.get("metrics", {}).items())
-    intervals = facts["intervals"]
-    limited = "\n".join(
-        textwrap.fill(f"- {limit}", 120, subsequent_indent="  ") for limit in (*limits(config), FIGURES)
-    )
+def model_card(config: Config, metadata: dict[str, Any]) -> str:
+    """The text of MODEL_CARD.md.
+
+    Args:
+        config: The configuration that the model was trained with.
+        metadata: `intervals`, `accounts` and `written` (a date); optionally `train_posts` and `metrics`.
+
+    Returns:
+        Markdown.
+    """
+    items = (*limitations(config.model.new_accounts), VALIDATION)
+    wrapped = "\n".join(textwrap.fill(f"- {item}", 120, subsequent_indent="  ") for item in items)
     return f"""# M3L bundle of the configuration `{config.name}`
 
-Predicts a post's likes and writes its caption from its media and metadata (Multi-Modal Masked Learning: InstructBLIP
-with a T-Former). Everything it was made with stands in `config.yaml`.
+Predicts the likes of a post and writes its caption from the media and metadata (Multi-Modal Masked Learning:
+InstructBLIP with a T-Former). `config.yaml` holds all settings.
 
-## Trained on
+## Training
 
-{posts} of {len(facts["accounts"]):,} accounts in `{config.paths.of("posts")}`, written {facts["written"]}.
-It starts from {start}. Seed {config.seed}, {train.warmup_epochs} epochs of warm-up and {train.epochs} of Algorithm 1.
+{_training(config, metadata)}
 
-{tasks}
+## Validation
 
-## How well
+{_validation(metadata.get("metrics", {}), metadata["intervals"])}
 
-| figure | value |
-| --- | --- |
-{metrics}
+## Limitations
 
-Likes come with intervals: as wide as the model was wrong on posts of the split `validation`, which taught it nothing
-(split-conformal). Half of an interval, in log(1 + likes):
-
-| | posts | {" | ".join(f"{level}%" for level in LEVELS)} |
-| --- | --- | {" | ".join("---" for _ in LEVELS)} |
-| accounts that training knows | {_widths(intervals.known)} |
-| {COLD_ROWS[intervals.cold_rows]} | {_widths(intervals.cold)} |
-
-## What it cannot do
-
-{limited}
+{wrapped}
 """
 
 
-def limits(config: Config) -> list[str]:
-    """What a bundle of this configuration cannot do, a sentence or two each."""
-    return [*LIMITS[:2], NEW_ACCOUNTS[config.model.new_accounts], *LIMITS[2:]]
+def limitations(new_accounts: Literal["hide", "name"]) -> list[str]:
+    """The limitations of a bundle, one or two sentences each.
+
+    Args:
+        new_accounts: `model.new_accounts` of its configuration.
+    """
+    return [*LIMITATIONS[:2], NEW_ACCOUNTS[new_accounts], *LIMITATIONS[2:]]
 
 
-def _widths(group: Widths) -> str:
-    told = ["-" if group.half[level] is None else f"{group.half[level]:.3g}" for level in LEVELS]
-    return " | ".join([f"{group.rows:,}", *told])
+def _training(config: Config, metadata: dict[str, Any]) -> str:
+    train = config.train
+    posts = f"{metadata['train_posts']:,} posts" if "train_posts" in metadata else "Posts"
+    tasks = "\n".join(
+        f"- `{task.name}`: `{task.masked}` is masked and predicted by the {task.head} head" for task in config.tasks
+    )
+    accounts, folder = len(metadata["accounts"]), config.paths.of("posts")
+    return f"""{posts} from {accounts:,} accounts in `{folder}`; saved on {metadata["written"]}.
+{_initialisation(config.model)} Seed {config.seed}; {train.alignment_epochs} alignment epochs,
+then {train.epochs} epochs of Algorithm 1.
+
+{tasks}"""
+
+
+def _validation(metrics: dict[str, float], intervals: Intervals) -> str:
+    rows = "\n".join(f"| {name} | {value:.4g} |" for name, value in metrics.items())
+    return f"""| metric | value |
+| --- | --- |
+{rows}
+
+Predicted likes come with calibrated ranges. Their width is set by the errors on the validation posts, which the model
+was not trained on (split-conformal prediction). Half the width of a range, in log(1 + likes):
+
+| | posts | {" | ".join(f"{level}%" for level in LEVELS)} |
+| --- | --- | {" | ".join("---" for _ in LEVELS)} |
+| Known accounts | {_cells(intervals.known)} |
+| {COLD_ROWS[intervals.cold_rows]} | {_cells(intervals.cold)} |"""
+
+
+def _initialisation(model: ModelConfig) -> str:
+    if model.checkpoint:
+        start = f"Fine-tuned from the checkpoint `{model.checkpoint}`, whose licence applies"
+    else:
+        start = "Trained from randomly initialised weights"
+    return f"{start}; LoRA of rank {model.lora.rank} in the language model." if model.lora else f"{start}."
+
+
+def _cells(group: HalfWidths) -> str:
+    halves = ["-" if group.half[level] is None else f"{group.half[level]:.3g}" for level in LEVELS]
+    return " | ".join([f"{group.rows:,}", *halves])

@@ -1,1 +1,1 @@
-"""Media files to key frames: fetch, decode, sample, distil."""
+"""From media files to key frames: fetch, sniff, decode in a sandboxed process, sample, select."""

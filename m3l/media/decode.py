@@ -1,4 +1,4 @@
-"""Packets to pictures: all of them, or the wanted ones for about half the work."""
+"""Decoding packets into pictures: all of them, or only those with given timestamps for about half the work."""
 
 import math
 from collections import deque
@@ -8,71 +8,79 @@ import av
 from av.video.codeccontext import VideoCodecContext
 
 # What PyAV raises on a damaged file, besides MemoryError.
-DAMAGE = (av.FFmpegError, ValueError, LookupError, AttributeError, OSError, EOFError)
+DECODE_ERRORS = (av.FFmpegError, ValueError, LookupError, AttributeError, OSError, EOFError)
 
 
 def decode(codec: VideoCodecContext, packets: Sequence[av.Packet]) -> Iterator[av.VideoFrame]:
-    """All frames in the order they are shown; damaged packets are left out."""
+    """All frames in presentation order; damaged packets are skipped."""
     for packet in packets:
-        yield from _decoded(codec, packet)
-    yield from _decoded(codec, None)
+        yield from _decode_packet(codec, packet)
+    yield from _decode_packet(codec, None)
 
 
-def decode_wanted(
-    codec: VideoCodecContext, packets: Sequence[av.Packet], wanted: Sequence[int]
+def decode_timestamps(
+    codec: VideoCodecContext, packets: Sequence[av.Packet], timestamps: Sequence[int]
 ) -> Iterator[av.VideoFrame]:
-    """The frames with the wanted timestamps, which rise: pixel for pixel what decoding everything gives.
+    """The frames with these timestamps, pixel for pixel as a full decode gives them.
 
-    Each is decoded from the key frame before it, less the frames in between that no other refers to. Needs a
-    timestamp on every packet and a key frame in the first.
+    Decoding starts at the last intra-coded frame before each one and skips frames in between that no other frame
+    refers to.
+
+    Args:
+        codec: The stream's decoder.
+        packets: All packets in decoding order. Each needs a timestamp, and the first one an intra-coded frame.
+        timestamps: Presentation timestamps of frames, ascending, in the stream's time base.
     """
-    left = deque(wanted)
-    for frame in _planned(codec, packets, set(wanted)):
-        if not left or frame.pts is None or frame.pts > left[0]:
+    pending = deque(timestamps)
+    for frame in _decode_needed(codec, packets, set(timestamps)):
+        if not pending or frame.pts is None or frame.pts > pending[0]:
             break
-        if frame.pts == left[0]:
-            left.popleft()
+        if frame.pts == pending[0]:
+            pending.popleft()
             yield frame
-    if left:
-        # One was missed: through damage, or key frames that nothing can start from (periodic intra refresh).
+    if pending:
+        # A frame was missed: the file is damaged, or its key frames are no entry points (periodic intra refresh).
         codec.flush_buffers()
         codec.skip_frame = "DEFAULT"
-        missing = set(left)
+        missing = set(pending)
         yield from (frame for frame in decode(codec, packets) if frame.pts in missing)
 
 
-def _planned(codec: VideoCodecContext, packets: Sequence[av.Packet], wanted: Set[int]) -> Iterator[av.VideoFrame]:
-    gap = False
-    for packet, needed in zip(packets, _needed(packets, wanted), strict=True):
+def _decode_needed(
+    codec: VideoCodecContext, packets: Sequence[av.Packet], timestamps: Set[int]
+) -> Iterator[av.VideoFrame]:
+    skipped = False
+    for packet, needed in zip(packets, _needed_packets(packets, timestamps), strict=True):
         if not needed:
-            gap = True
+            skipped = True
             continue
-        if gap:
-            yield from _decoded(codec, None)
+        if skipped:
+            yield from _decode_packet(codec, None)
             codec.flush_buffers()
-            gap = False
-        codec.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
-        yield from _decoded(codec, packet)
-    yield from _decoded(codec, None)
+            skipped = False
+        codec.skip_frame = "DEFAULT" if packet.pts in timestamps else "NONREF"
+        yield from _decode_packet(codec, packet)
+    yield from _decode_packet(codec, None)
 
 
-def _needed(packets: Sequence[av.Packet], wanted: Set[int]) -> list[bool]:
-    """Which packets to decode: those from a key frame up to the last wanted one of its group."""
+def _needed_packets(packets: Sequence[av.Packet], timestamps: Set[int]) -> list[bool]:
+    """Which packets must be decoded: in each group of pictures, those up to the last one with such a timestamp."""
     needed = [False] * len(packets)
     later, earliest = False, math.inf
     for index in reversed(range(len(packets))):
-        stamp = packets[index].pts
-        assert stamp is not None
-        if stamp in wanted:
-            later, earliest = True, min(earliest, stamp)
+        timestamp = packets[index].pts
+        assert timestamp is not None
+        if timestamp in timestamps:
+            later, earliest = True, min(earliest, timestamp)
         needed[index] = later
         if packets[index].is_keyframe:  # pictures shown before their own key frame need the group before
-            later, earliest = earliest < stamp, math.inf
+            later, earliest = earliest < timestamp, math.inf
     return needed
 
 
-def _decoded(codec: VideoCodecContext, packet: av.Packet | None) -> list[av.VideoFrame]:
+def _decode_packet(codec: VideoCodecContext, packet: av.Packet | None) -> list[av.VideoFrame]:
+    """The frames that a packet completes; None flushes the decoder."""
     try:
         return codec.decode(packet)
-    except DAMAGE:
+    except DECODE_ERRORS:
         return []

@@ -1,4 +1,4 @@
-"""Decoding at arm's length: in a child process of bounded memory and time, replaced when it dies."""
+"""Decoding in a sandboxed subprocess of bounded memory and time, which is restarted when it dies."""
 
 import json
 import os
@@ -14,37 +14,47 @@ from typing import Any, Self
 from m3l.config import MediaConfig
 from m3l.data.records import KeyFrame
 from m3l.media.errors import MediaError
-from m3l.media.limits import reply_bytes
+from m3l.media.limits import max_reply_bytes
 
-START_TIMEOUT_S = 120.0  # imports, on a busy machine
-_CHILD = "m3l.media.decode_worker"
-_INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")  # it gets no keys, no tokens
+START_TIMEOUT_S = 120.0  # for imports, on a busy machine
+_WORKER_MODULE = "m3l.media.decode_worker"
+_INHERITED = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")  # nothing else, so no keys and no tokens
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
-    "JOBLIB_MULTIPROCESSING": "0",  # else it tries whether it may start processes: it may not
-    # The pictures of a video are as large as each other: memory that is kept for the next one spares page faults.
+    "JOBLIB_MULTIPROCESSING": "0",  # otherwise joblib tests whether it may start processes, which it may not
+    # All pictures of a video have the same size: reusing freed memory for the next one saves page faults.
     "MALLOC_MMAP_THRESHOLD_": str(2**26),
     "MALLOC_TRIM_THRESHOLD_": str(2**28),
 }
 
 
-class Decoder:
-    """Reads local media files in one child (m3l/media/decode_worker.py), started when needed; thread-safe."""
+class DecoderProcess:
+    """Reads local media files in one subprocess (m3l/media/decode_worker.py); thread-safe.
+
+    The process starts with the first file and ends with `close`, or with the `with` block.
+
+    Args:
+        config: Limits and sampling, see `MediaConfig`.
+    """
 
     def __init__(self, config: MediaConfig) -> None:
         self.config = config
-        self._child: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
 
     def read(self, path: Path) -> tuple[KeyFrame, ...]:
-        """The key frames of a file in time order, at least one; MediaError, also `timeout` and `crashed`."""
+        """The key frames of a local file in time order, at least one.
+
+        Raises:
+            MediaError: Every kind except those of fetching; `timeout` and `crashed` also end the process.
+        """
         with self._lock:
             try:
-                child = self._running()
-                _ask(child, path)
-                frames, error = _reply(child, self.config, self.config.decode_timeout_s)
-            except BaseException:  # also Ctrl-C: a late reply would be taken for the next one's
+                process = self._ensure_running()
+                _send_request(process, path)
+                frames, error = _receive_reply(process, self.config, self.config.decode_timeout_s)
+            except BaseException:  # Ctrl-C too: otherwise a late reply would be taken for that of the next file
                 self._stop()
                 raise
         if error:
@@ -53,10 +63,11 @@ class Decoder:
 
     @property
     def pid(self) -> int | None:
-        """The child's process id while it runs."""
-        return self._child.pid if self._child and self._child.poll() is None else None
+        """The subprocess's id; None while it is not running."""
+        return self._process.pid if self._process and self._process.poll() is None else None
 
     def close(self) -> None:
+        """End the subprocess."""
         with self._lock:
             self._stop()
 
@@ -66,20 +77,20 @@ class Decoder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _running(self) -> subprocess.Popen[bytes]:
+    def _ensure_running(self) -> subprocess.Popen[bytes]:
         if self.pid is None:
             self._stop()
-            self._child = _start(self.config)
-            _reply(self._child, self.config, START_TIMEOUT_S)
-        assert self._child
-        return self._child
+            self._process = _start(self.config)
+            _receive_reply(self._process, self.config, START_TIMEOUT_S)
+        assert self._process
+        return self._process
 
     def _stop(self) -> None:
-        child, self._child = self._child, None
-        if child:
-            child.kill()
-            child.wait()
-            for pipe in (child.stdin, child.stdout):
+        process, self._process = self._process, None
+        if process:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
                 assert pipe
                 pipe.close()
 
@@ -87,31 +98,31 @@ class Decoder:
 def _start(config: MediaConfig) -> subprocess.Popen[bytes]:
     environment = {name: os.environ[name] for name in _INHERITED if name in os.environ} | _ENVIRONMENT
     environment["PYTHONPATH"] = os.pathsep.join(str(Path(folder).absolute()) for folder in sys.path)
-    command = [sys.executable, "-P", "-m", _CHILD, config.model_dump_json()]
+    command = [sys.executable, "-P", "-m", _WORKER_MODULE, config.model_dump_json()]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, bufsize=0, stdin=pipe, stdout=pipe, env=environment)
 
 
-def _ask(child: subprocess.Popen[bytes], path: Path) -> None:
-    assert child.stdin
+def _send_request(process: subprocess.Popen[bytes], path: Path) -> None:
+    assert process.stdin
     try:
-        child.stdin.write(json.dumps(str(path.absolute())).encode() + b"\n")
+        process.stdin.write(json.dumps(str(path.absolute())).encode() + b"\n")
     except OSError:
-        raise _crashed(child) from None
+        raise _crashed(process) from None
 
 
-def _reply(
-    child: subprocess.Popen[bytes], config: MediaConfig, timeout_s: float
+def _receive_reply(
+    process: subprocess.Popen[bytes], config: MediaConfig, timeout_s: float
 ) -> tuple[tuple[KeyFrame, ...], MediaError | None]:
-    """The next reply, as m3l/media/decode_worker.py describes it, taken as data of a stranger."""
-    deadline, left = time.monotonic() + timeout_s, reply_bytes(config)
+    """The next reply in the format of m3l/media/decode_worker.py, which is not trusted: sizes and types are checked."""
+    deadline, remaining = time.monotonic() + timeout_s, max_reply_bytes(config)
 
     def receive(count: int) -> bytes:
-        nonlocal left
-        left -= count
-        if left < 0 or count < 0:
-            raise MediaError("crashed", f"a reply of more than {reply_bytes(config):,} bytes")
-        return _receive(child, count, deadline)
+        nonlocal remaining
+        remaining -= count
+        if remaining < 0 or count < 0:
+            raise MediaError("crashed", f"a reply of more than {max_reply_bytes(config):,} bytes")
+        return _receive_bytes(process, count, deadline)
 
     (length,) = struct.unpack(">I", receive(4))
     try:
@@ -119,26 +130,27 @@ def _reply(
         error = MediaError(*header["error"]) if header["error"] else None
         sizes = [(float(time_s), int(w), int(h), int(size)) for time_s, w, h, size in header["frames"]]
     except (ValueError, KeyError, TypeError) as mistake:
-        raise MediaError("crashed", f"a reply that makes no sense: {mistake}") from None
+        raise MediaError("crashed", f"an invalid reply: {mistake}") from None
     frames = tuple(KeyFrame(time_s=t, width=w, height=h, image=receive(size)) for t, w, h, size in sizes)
     return frames, error
 
 
-def _receive(child: subprocess.Popen[bytes], count: int, deadline: float) -> bytes:
-    assert child.stdout
+def _receive_bytes(process: subprocess.Popen[bytes], count: int, deadline: float) -> bytes:
+    """Exactly `count` bytes, before `deadline` on the monotonic clock."""
+    assert process.stdout
     data = bytearray()
     ready = select.poll()
-    ready.register(child.stdout, select.POLLIN)
+    ready.register(process.stdout, select.POLLIN)
     while len(data) < count:
         if not ready.poll(max(0, deadline - time.monotonic()) * 1000):
             raise MediaError("timeout", "decoding took longer than media.decode_timeout_s")
-        chunk = os.read(child.stdout.fileno(), min(count - len(data), 2**20))
+        chunk = os.read(process.stdout.fileno(), min(count - len(data), 2**20))
         if not chunk:
-            raise _crashed(child)
+            raise _crashed(process)
         data += chunk
     return bytes(data)
 
 
-def _crashed(child: subprocess.Popen[bytes]) -> MediaError:
-    child.kill()
-    return MediaError("crashed", f"the decoder ended with {child.wait()}")  # -N: killed by signal N
+def _crashed(process: subprocess.Popen[bytes]) -> MediaError:
+    process.kill()
+    return MediaError("crashed", f"the decoder ended with {process.wait()}")  # -N: killed by signal N

@@ -1,4 +1,4 @@
-"""A media URL as a local file: only from the media root or from the hosts on the list, within limits."""
+"""Fetching a media URL into a local file: only from the media root or from allowed hosts, within limits."""
 
 import asyncio
 import posixpath
@@ -25,13 +25,19 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 
 
 def fetch(url: str, folder: Path, config: MediaConfig, media_root: str | None = None) -> Path:
-    """The local file of a URL: itself where it lies below `media_root`, else a copy in `folder`.
+    """The local file that a URL refers to.
 
-    Relative paths and file: URLs are looked up below `media_root` (a folder, or a store such as s3://...),
-    and https: URLs on `config.allowed_hosts`; all else is a MediaError `not_allowed`.
+    Args:
+        url: A path or file: URL below `media_root`, or an https: URL on one of `config.allowed_hosts`.
+        folder: Where a copy goes if the file is not local.
+        config: Allowed hosts, `max_bytes`, and `fetch_timeout_s` for the whole transfer.
+        media_root: A local folder or a storage URI such as s3://...; None: local paths are refused.
+
+    Raises:
+        MediaError: `not_allowed`, `not_found`, `too_big`, `timeout` or `fetch_failed`.
     """
-    found = _SCHEME.match(url)
-    match found and found[1].lower():
+    scheme_match = _SCHEME.match(url)
+    match scheme_match and scheme_match[1].lower():
         case "https":
             return _download(url, folder, config)
         case None:
@@ -39,29 +45,29 @@ def fetch(url: str, folder: Path, config: MediaConfig, media_root: str | None = 
         case "file" if url[5:7] != "//" or url[5:8] == "///":
             path = unquote(url[5:].removeprefix("//"))
         case scheme:
-            raise MediaError("not_allowed", f"{scheme}: URLs like this are not read")
+            raise MediaError("not_allowed", f"{scheme}: URLs are not supported")
     if media_root is None:
-        raise MediaError("not_allowed", "a local path, and no paths.media_root is set")
+        raise MediaError("not_allowed", "a local path, but paths.media_root is not set")
     if "://" in media_root:
-        return _copy(media_root, path, folder, config)
-    return _local(Path(media_root), path, config)
+        return _copy_from_storage(media_root, path, folder, config)
+    return _local_file(Path(media_root), path, config)
 
 
-def _local(root: Path, path: str, config: MediaConfig) -> Path:
+def _local_file(root: Path, path: str, config: MediaConfig) -> Path:
     try:
         root = root.resolve()
-        found = (root / path).resolve()  # an absolute path replaces the root, and is judged like any other
-        if not found.is_relative_to(root):
+        file = (root / path).resolve()  # an absolute path replaces the root, and is checked like any other
+        if not file.is_relative_to(root):
             raise MediaError("not_allowed", "outside of paths.media_root")
-        if not found.is_file():
+        if not file.is_file():
             raise MediaError("not_found", "no such file below paths.media_root")
-        _check_size(found.stat().st_size, config)
-    except (OSError, ValueError, RuntimeError):  # unreadable, a NUL byte, a loop of links
+        _check_size(file.stat().st_size, config)
+    except (OSError, ValueError, RuntimeError):  # unreadable, a NUL byte in the path, a loop of links
         raise MediaError("not_found", "cannot be read") from None
-    return found
+    return file
 
 
-def _copy(root: str, path: str, folder: Path, config: MediaConfig) -> Path:
+def _copy_from_storage(root: str, path: str, folder: Path, config: MediaConfig) -> Path:
     relative = posixpath.normpath(path)
     if relative.startswith(("/", "../")) or relative == "..":
         raise MediaError("not_allowed", "outside of paths.media_root")
@@ -76,7 +82,7 @@ def _copy(root: str, path: str, folder: Path, config: MediaConfig) -> Path:
             while chunk := stream.read(CHUNK_BYTES):
                 _append(chunk, file, config)
                 if time.monotonic() > deadline:
-                    raise _too_slow(config)
+                    raise _timeout_error(config)
     except (OSError, ValueError) as error:
         raise MediaError("fetch_failed", error) from None
     return Path(file.name)
@@ -84,24 +90,24 @@ def _copy(root: str, path: str, folder: Path, config: MediaConfig) -> Path:
 
 def _download(url: str, folder: Path, config: MediaConfig) -> Path:
     async def within_time() -> Path:
-        # Over names, handshakes, redirects and all chunks: a limit of each read lets a server that sends a byte
-        # now and then go on for days.
+        # One limit for name resolution, handshakes, redirects and all chunks: with a limit for each read, a server
+        # that sends a byte now and then could go on for days.
         async with asyncio.timeout(config.fetch_timeout_s):
             return await _get(url, folder, config)
 
     try:
         return asyncio.run(within_time())
     except TimeoutError:
-        raise _too_slow(config) from None
+        raise _timeout_error(config) from None
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         raise MediaError("fetch_failed", f"{type(error).__name__} {error}") from None
 
 
 async def _get(url: str, folder: Path, config: MediaConfig) -> Path:
     for _ in range(1 + MAX_REDIRECTS):
-        host, address = await _checked(url, config)
-        # The connection goes to the address that was checked, so that a second answer of the DNS cannot
-        # move it; the certificate is still the host's. No proxy, cookie or netrc of ours takes part.
+        host, address = await _resolve(url, config)
+        # Connect to the address that was checked, so that a second DNS answer cannot redirect the connection; the
+        # certificate is still checked against the host. Proxies, cookies and netrc are not used.
         async with (
             _client() as client,
             client.stream(
@@ -126,22 +132,22 @@ async def _get(url: str, folder: Path, config: MediaConfig) -> Path:
     raise MediaError("fetch_failed", f"more than {MAX_REDIRECTS} redirects")
 
 
-async def _checked(url: str, config: MediaConfig) -> tuple[str, str]:
-    """The host of an allowed URL and the global address to reach it at; MediaError `not_allowed`."""
+async def _resolve(url: str, config: MediaConfig) -> tuple[str, str]:
+    """The host of an allowed URL and its public IP address; raises MediaError `not_allowed` for any other URL."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     if parts.scheme != "https" or "@" in parts.netloc or parts.port not in {None, 443}:
-        raise MediaError("not_allowed", "only plain https: URLs on port 443 are read")
+        raise MediaError("not_allowed", "only plain https: URLs on port 443 are allowed")
     if host not in config.allowed_hosts:
         raise MediaError("not_allowed", f"host {host} is not in media.allowed_hosts")
-    found = await asyncio.get_running_loop().getaddrinfo(host, 443, type=socket.SOCK_STREAM)
-    addresses = [str(place[0]) for *_, place in found]
-    if not addresses or not all(map(_is_global, addresses)):
-        raise MediaError("not_allowed", f"host {host} has an address inside a private network")
+    answers = await asyncio.get_running_loop().getaddrinfo(host, 443, type=socket.SOCK_STREAM)
+    addresses = [str(address[0]) for *_, address in answers]
+    if not addresses or not all(map(_is_public, addresses)):
+        raise MediaError("not_allowed", f"host {host} has an address in a private network")
     return host, addresses[0]
 
 
-def _is_global(text: str) -> bool:
+def _is_public(text: str) -> bool:
     address = ip_address(text.partition("%")[0])
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
@@ -149,11 +155,11 @@ def _is_global(text: str) -> bool:
 
 
 def _client() -> httpx.AsyncClient:
-    return httpx.AsyncClient(verify=_tls(), trust_env=False, follow_redirects=False, timeout=None)
+    return httpx.AsyncClient(verify=_tls_context(), trust_env=False, follow_redirects=False, timeout=None)
 
 
-@cache  # loading the root certificates takes longer than most requests
-def _tls() -> ssl.SSLContext:
+@cache  # loading the root certificates takes longer than most downloads
+def _tls_context() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
@@ -171,5 +177,5 @@ def _append(chunk: bytes, file: IO[bytes], config: MediaConfig) -> None:
     _check_size(file.tell(), config)
 
 
-def _too_slow(config: MediaConfig) -> MediaError:
-    return MediaError("timeout", f"no whole file in media.fetch_timeout_s, {config.fetch_timeout_s:g} s")
+def _timeout_error(config: MediaConfig) -> MediaError:
+    return MediaError("timeout", f"fetching took longer than media.fetch_timeout_s, {config.fetch_timeout_s:g} s")

@@ -1,4 +1,8 @@
-"""Katna's choice of key frames, by Katna's own ImageSelector on scores that are computed once per frame."""
+"""Key frames by the rules of the Katna library, applied to scores that are computed once for each frame.
+
+Katna's own `ImageSelector` runs on these scores: it relaxes its thresholds until enough frames pass the filters for
+brightness and entropy, clusters their histograms, and takes one frame of each cluster.
+"""
 
 import warnings
 from collections.abc import Sequence
@@ -14,71 +18,84 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import ThreadpoolController
 
 from m3l.media.entropy import local_entropy
-from m3l.media.sample import Frame, fill
+from m3l.media.sample import Frame, fill_evenly
 
 
-class Score(NamedTuple):
-    """All that Katna looks at in one frame."""
+class FrameScores(NamedTuple):
+    """Everything that Katna computes from a frame."""
 
     brightness: float  # mean HSV value, 0 to 100
     entropy: float  # mean local entropy, bits
     sharpness: float  # variance of the Laplacian
-    histogram: Float64[np.ndarray, "256"]  # of grey values
+    histogram: Float64[np.ndarray, "256"]  # pixels of each grey level
 
 
-class Selector(ImageSelector):
-    """Katna's selector, reading Scores where it read pictures.
+class KatnaSelector(ImageSelector):
+    """Katna's selector on scores instead of pictures, with Katna's index bug.
 
-    The relaxation rounds are its own, and so is the index bug: which member of a cluster is sharpest is
-    told by the first frames of the list instead of the members.
+    The bug: Katna picks the sharpest frame of a cluster by the sharpness of the first frames of the list, not by that
+    of the cluster's members. The methods with unusual names override Katna's own.
     """
 
-    def select(self, scores: Sequence[Score], wanted: int) -> list[int]:
-        """Indices of at most `wanted` frames, in the order of clusters."""
-        position = {id(score): index for index, score in enumerate(scores)}
-        with _threads().limit(limits=1), warnings.catch_warnings():  # several threads give other ties
-            warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct histograms than clusters
-            return [position[id(score)] for score in self.select_best_frames(list(scores), wanted)]
+    def select(self, scores: Sequence[FrameScores], max_frames: int) -> list[int]:
+        """Indices of the selected frames, ordered by cluster, not by time.
 
-    def __filter_optimum_brightness_and_contrast_images__(self, scores: list[Score]) -> list[Score]:
+        Args:
+            scores: One for each frame, in time order.
+            max_frames: The most to select; Katna may select fewer, even none.
+        """
+        position = {id(each): index for index, each in enumerate(scores)}
+        with _thread_pools().limit(limits=1), warnings.catch_warnings():  # more threads would break ties differently
+            warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct histograms than clusters
+            return [position[id(each)] for each in self.select_best_frames(list(scores), max_frames)]
+
+    def __filter_optimum_brightness_and_contrast_images__(self, scores: list[FrameScores]) -> list[FrameScores]:
         return [
-            score
-            for score in scores
-            if self.min_brightness_value < score.brightness < self.max_brightness_value
-            and self.min_entropy_value < score.entropy < self.max_entropy_value
+            each
+            for each in scores
+            if self.min_brightness_value < each.brightness < self.max_brightness_value
+            and self.min_entropy_value < each.entropy < self.max_entropy_value
         ]
 
-    def __prepare_cluster_sets__(self, scores: list[Score]) -> list[Any]:
-        histograms = np.array([score.histogram for score in scores])
+    def __prepare_cluster_sets__(self, scores: list[FrameScores]) -> list[Any]:
+        histograms = np.array([each.histogram for each in scores])
         labels = KMeans(n_clusters=self.nb_clusters, random_state=0).fit(histograms).labels_
         clusters = [np.where(labels == cluster) for cluster in range(self.nb_clusters)]
-        return [members for members in clusters if len(members[0])]  # Katna stops at an empty one
+        return [members for members in clusters if len(members[0])]  # Katna would stop at the first empty cluster
 
-    def _ImageSelector__get_laplacian_scores(self, scores: list[Score], positions: Sequence[int]) -> list[float]:
+    def _ImageSelector__get_laplacian_scores(self, scores: list[FrameScores], positions: Sequence[int]) -> list[float]:
         return [scores[position].sharpness for position in positions]
 
 
-class CorrectSelector(Selector):
-    """Katna's selector without the index bug: the sharpest frame of each cluster."""
+class SharpestSelector(KatnaSelector):
+    """Katna's selector without the index bug: it takes the sharpest frame of each cluster."""
 
-    def __get_best_images_index_from_each_cluster__(self, scores: list[Score], clusters: list[Any]) -> list[int]:
+    def __get_best_images_index_from_each_cluster__(self, scores: list[FrameScores], clusters: list[Any]) -> list[int]:
         return [max(members, key=lambda member: scores[member].sharpness) for (members,) in clusters]
 
 
-def distil(scores: Sequence[Score], wanted: int, katna_compatible: bool = False) -> list[int]:
-    """Indices of the key frames in time order.
+def select_key_frames(scores: Sequence[FrameScores], max_frames: int, katna_compatible: bool = False) -> list[int]:
+    """Indices of the key frames, in time order.
 
-    `katna_compatible` keeps the index bug, and Katna's number of frames unless that is none. Else frames at
-    regular distances fill up what is missing to `wanted`.
+    Args:
+        scores: One for each frame, in time order.
+        max_frames: The number of key frames; all frames if there are fewer.
+        katna_compatible: Keep Katna's index bug, and the number of frames that Katna selects unless that is 0.
+            Otherwise, evenly spaced frames make up for what is missing to `max_frames`.
     """
-    chosen = (Selector() if katna_compatible else CorrectSelector()).select(scores, wanted)
-    if chosen and katna_compatible:
-        return sorted(chosen)
-    return fill(chosen, len(scores), wanted)
+    selected = (KatnaSelector() if katna_compatible else SharpestSelector()).select(scores, max_frames)
+    if selected and katna_compatible:
+        return sorted(selected)
+    return fill_evenly(selected, len(scores), max_frames)
 
 
-def score(frame: Frame, katna_compatible: bool = False) -> Score:
-    """The scores of one frame at its full size; `katna_compatible` takes Katna's own, slow functions."""
+def score_frame(frame: Frame, katna_compatible: bool = False) -> FrameScores:
+    """The scores of one frame at its full size.
+
+    Args:
+        frame: RGB.
+        katna_compatible: Use Katna's own functions, which are slow, instead of the fast approximations.
+    """
     grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
     if katna_compatible:
         katna, picture = ImageSelector(), cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
@@ -93,9 +110,9 @@ def score(frame: Frame, katna_compatible: bool = False) -> Score:
         # The variance as E[x^2] - E[x]^2: exact in integers, and a tenth of the work of cv2.meanStdDev.
         sharpness = cv2.norm(edges, cv2.NORM_L2SQR) / edges.size - cv2.mean(edges)[0] ** 2
     histogram = cv2.calcHist([grey], [0], None, [256], [0, 256]).reshape(256).astype(np.float64)
-    return Score(brightness, entropy, sharpness, histogram)
+    return FrameScores(brightness, entropy, sharpness, histogram)
 
 
 @cache  # finding the loaded thread pools takes longer than limiting them
-def _threads() -> ThreadpoolController:
+def _thread_pools() -> ThreadpoolController:
     return ThreadpoolController()

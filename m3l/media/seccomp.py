@@ -1,17 +1,17 @@
-"""A process that gives up the network for good, as any user and in a container too: by a filter of system calls."""
+"""Blocking a process's network access for good with a seccomp filter: needs no privileges, works in containers."""
 
 import ctypes
 import os
 import struct
 
-_MACHINES = {  # the kernel's number of the architecture, and those of its calls socket and seccomp
+_MACHINES = {  # the kernel's number of the architecture, and of its system calls socket and seccomp
     "x86_64": (0xC000003E, 41, 317),
     "aarch64": (0xC00000B7, 198, 277),
 }
-_IO_URING_SETUP = 425  # the other way to a socket
-_X32_BIT = 0x4000_0000  # the same calls under other numbers
+_IO_URING_SETUP = 425  # io_uring could open a socket without the system call
+_X32_BIT = 0x4000_0000  # the x32 ABI has the same system calls under other numbers
 _LOAD, _IS, _IS_AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
-_NUMBER, _ARCHITECTURE = 0, 4  # where in the kernel's record of the call they lie
+_NUMBER, _ARCHITECTURE = 0, 4  # their offsets in the kernel's record of a system call
 _ALLOW, _ACCESS_DENIED = 0x7FFF_0000, 0x0005_000D
 _NO_NEW_PRIVILEGES = 38
 _SET_FILTER, _IN_ALL_THREADS = 1, 1
@@ -21,10 +21,11 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
-def give_up_network() -> bool:
-    """No thread of this process, and no child of it, opens a socket again: PermissionError.
+def block_network() -> bool:
+    """Make every attempt of this process to open a socket a PermissionError, in all threads and future children.
 
-    False where the kernel refuses, and all stays as it was.
+    Returns:
+        False if the kernel or the architecture does not support it; nothing has changed then.
     """
     if os.uname().machine not in _MACHINES:
         return False
@@ -38,7 +39,7 @@ def give_up_network() -> bool:
 
 
 def _filter(architecture: int, socket: int) -> bytes:
-    """Instructions of the kernel's packet filter: code, jumps if true and if false, value."""
+    """Instructions of the kernel's packet filter (BPF): code, jump if true, jump if false, value."""
     instructions = (
         (_LOAD, 0, 0, _ARCHITECTURE),
         (_IS, 0, 5, architecture),

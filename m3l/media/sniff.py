@@ -1,4 +1,4 @@
-"""What a file is, told from its first bytes and never from its name."""
+"""The format of a media file, recognised by its first bytes and never by its name."""
 
 from pathlib import Path
 from typing import Literal
@@ -11,29 +11,32 @@ Format = VideoFormat | ImageFormat
 
 HEAD_BYTES = 512
 _QUICKTIME_ATOMS = {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"}
-_TS_PACKET = 188
+_TS_PACKET = 188  # bytes of an MPEG transport stream's packet, each of which begins with 0x47
 
 
 def sniff(path: Path) -> Format:
-    """The format of a regular file; MediaError `not_media` for all else, `not_found` where it cannot be read.
+    """The format of a local file.
 
-    A demuxer that is named cannot be talked into another one: ffconcat, SDP and m3u8 texts, which FFmpeg
-    would follow to other files and hosts, end here.
+    FFmpeg is then told which demuxer to use, so that no content can choose another one. Text formats that FFmpeg
+    would follow to other files and hosts (ffconcat, SDP, m3u8) are rejected here.
+
+    Raises:
+        MediaError: `not_media` if the format is none of these, `not_found` if it is no regular file or unreadable.
     """
     try:
         if not path.is_file():
             raise MediaError("not_found", "not a regular file")
         with path.open("rb") as file:
-            found = format_of(file.read(HEAD_BYTES))
+            format = detect_format(file.read(HEAD_BYTES))
     except OSError as error:
         raise MediaError("not_found", error.strerror) from None
-    if found is None:
+    if format is None:
         raise MediaError("not_media", "no MP4, WebM, GIF, MPEG-TS, AVI, JPEG, PNG or WebP")
-    return found
+    return format
 
 
-def format_of(head: bytes) -> Format | None:
-    """The format whose magic numbers a file's first bytes carry; 400 bytes are enough for all."""
+def detect_format(head: bytes) -> Format | None:
+    """The format whose magic numbers the first bytes of a file contain; 400 bytes are enough for all of them."""
     match head:
         case _ if head[4:8] in _QUICKTIME_ATOMS:
             return "mov"

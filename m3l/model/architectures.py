@@ -1,4 +1,4 @@
-"""The sizes of the published InstructBLIP checkpoints, so that a plan needs no hub (arXiv 2305.06500, appendix)."""
+"""The sizes of the published InstructBLIP checkpoints (arXiv 2305.06500), for `m3l plan` without a model hub."""
 
 from transformers import (
     InstructBlipQFormerConfig,
@@ -8,10 +8,10 @@ from transformers import (
     T5Config,
 )
 
-from m3l.model.m3l import M3LConfig
+from m3l.model.config import M3LConfig
 
 # The vocabularies are padded to a multiple of 64: [MASK] and <image> need no new rows.
-TEXTS: dict[str, PretrainedConfig] = {
+TEXT_CONFIGS: dict[str, PretrainedConfig] = {
     "Salesforce/instructblip-vicuna-7b": LlamaConfig(vocab_size=32064),
     "Salesforce/instructblip-vicuna-13b": LlamaConfig(
         vocab_size=32064,
@@ -45,9 +45,19 @@ TEXTS: dict[str, PretrainedConfig] = {
 }
 
 
-def published(name: str, tformer_layers: int, head_hidden: int, history_numbers: int = 0) -> M3LConfig:
-    """M3L around the published checkpoint of that name; KeyError if it is none of them."""
-    text = TEXTS[name]
+def published_config(name: str, tformer_layers: int, head_hidden: int, history_numbers: int = 0) -> M3LConfig:
+    """The configuration of M3L with a published checkpoint.
+
+    Args:
+        name: The checkpoint's name on the hub, a key of TEXT_CONFIGS.
+        tformer_layers: Number of the T-Former's layers.
+        head_hidden: Width of the likes head's hidden layer.
+        history_numbers: Number of history features; 0 for a model without a history head.
+
+    Raises:
+        KeyError: `name` is no published checkpoint.
+    """
+    text = TEXT_CONFIGS[name]
     return M3LConfig(
         vision_config=InstructBlipVisionConfig(
             hidden_size=1408, intermediate_size=6144, num_hidden_layers=39, num_attention_heads=16

@@ -1,4 +1,4 @@
-"""From configuration to a model and its processor: a checkpoint, or a tiny one from nothing."""
+"""From configuration to a model and its processor: from a checkpoint, or tiny and randomly initialised."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -11,63 +11,83 @@ from transformers import AutoProcessor
 
 from m3l.config import ConfigError, ModelConfig
 from m3l.data import storage
-from m3l.history.features import NUMBERS
-from m3l.model.lora import adapt
-from m3l.model.m3l import M3L, M3LConfig
+from m3l.history.features import NUM_FEATURES
+from m3l.model.config import M3LConfig
+from m3l.model.lora import add_lora
+from m3l.model.m3l import M3L
 from m3l.model.tiny import tiny_model, tiny_processor
 from m3l.prompts.render import MASK
 
 
 def build_processor(config: ModelConfig, texts: Iterable[str] = ()) -> Any:
-    """The checkpoint's processor with a [MASK] token; from nothing, one whose tokenizers learn `texts`."""
+    """The processor of a model: two tokenizers and an image processor.
+
+    Args:
+        config: The model's settings.
+        texts: Prompts and captions on which the tokenizers of a model without a checkpoint are trained.
+
+    Returns:
+        An `InstructBlipProcessor` whose tokenizer has a [MASK] token.
+
+    Raises:
+        ConfigError: The checkpoint cannot be loaded.
+    """
     if config.checkpoint is None:
         return tiny_processor(config.tiny, texts)
-    processor = _loaded(AutoProcessor, config.checkpoint)
+    processor = _load(AutoProcessor, config.checkpoint)
     processor.tokenizer.add_special_tokens({"mask_token": MASK})
     return processor
 
 
 def build_model(config: ModelConfig, processor: Any, seed: int, architecture: Path | None = None) -> M3L:
-    """The model that trains: checkpoint or tiny, adapters in, the frozen parts frozen.
+    """A model that is ready for training: from the checkpoint or tiny, with adapters, and with its frozen parts frozen.
 
-    New parts are drawn from the seed, so that all ranks start equal. With an `architecture`, a folder with the
-    checkpoint's configuration, all weights are new ones, to be filled. Raises ConfigError for a missing checkpoint.
+    Args:
+        config: The model's settings.
+        processor: What `build_processor` returned.
+        seed: Seed of the new parts' weights, so that all ranks start with equal ones.
+        architecture: A folder with the checkpoint's configuration. With it the checkpoint is not loaded and all weights
+            are random, for a caller that loads others.
+
+    Raises:
+        ConfigError: The checkpoint cannot be loaded.
     """
     torch.manual_seed(seed)
     if config.checkpoint is None:
-        model = tiny_model(config.tiny, processor, seed=seed, **own_parts(config))
+        model = tiny_model(config.tiny, processor, seed=seed, **added_part_sizes(config))
     elif architecture:
-        settings = M3LConfig.from_pretrained(architecture, **own_parts(config))
-        model = untied(M3L._from_config(settings, dtype=getattr(torch, config.dtype)))
+        settings = M3LConfig.from_pretrained(architecture, **added_part_sizes(config))
+        model = untie_lm_head(M3L._from_config(settings, dtype=getattr(torch, config.dtype)))
     else:
         model = _from_checkpoint(config, processor)
-    return prepared(model, config)
+    return prepare_for_training(model, config)
 
 
-def prepared(model: M3L, config: ModelConfig) -> M3L:
-    """The model with its frozen parts frozen, its adapters in, and what trains in full precision."""
+def prepare_for_training(model: M3L, config: ModelConfig) -> M3L:
+    """Freeze the parts that are not trained, add adapters, and cast the trained parameters to float32, in place."""
     model.vision_model.requires_grad_(config.checkpoint is None or config.train_vision)
     if config.lora:
-        adapt(model, config.lora)
+        add_lora(model, config.lora)
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
     return model
 
 
-def own_parts(config: ModelConfig) -> dict[str, int]:
-    """The sizes of what M3L adds to InstructBLIP."""
+def added_part_sizes(config: ModelConfig) -> dict[str, int]:
+    """The sizes of the parts that M3L adds to InstructBLIP, as fields of `M3LConfig`."""
     return {
         "tformer_layers": config.tformer_layers,
         "head_hidden": config.head_hidden,
-        "history_numbers": NUMBERS if config.history else 0,
+        "history_numbers": NUM_FEATURES if config.history else 0,
     }
 
 
-def untied(model: M3L) -> M3L:
-    """The model with a head of its own: Flan-T5's is no copy of its embeddings, though transformers 5 calls it tied.
+def untie_lm_head(model: M3L) -> M3L:
+    """Give an encoder-decoder language model separate weights for its head and its embeddings, in place.
 
-    Resizing the embeddings, or filling a new model, would else overwrite one with the other.
+    Those of Flan-T5 differ, although transformers 5 considers them tied. Resizing the embeddings, or loading weights
+    into a new model, would otherwise overwrite one with the other.
     """
     if not model.config.use_decoder_only_language_model:
         language = model.language_model
@@ -78,14 +98,14 @@ def untied(model: M3L) -> M3L:
 
 
 def is_local(checkpoint: str) -> bool:
-    """Whether a checkpoint is a folder of one's own, local or `s3://`, and no name on a hub."""
+    """Whether a checkpoint is a folder, local or `s3://`, and not a name on a model hub."""
     return "://" in checkpoint or Path(checkpoint).is_dir()
 
 
 def _from_checkpoint(config: ModelConfig, processor: Any) -> M3L:
     dtype = getattr(torch, config.dtype)
-    # Safetensors alone: another format could run code.
-    model = untied(_loaded(M3L, config.checkpoint, dtype=dtype, use_safetensors=True, **own_parts(config)))
+    # Only safetensors, because other formats can run code.
+    model = untie_lm_head(_load(M3L, config.checkpoint, dtype=dtype, use_safetensors=True, **added_part_sizes(config)))
     rows = model.get_input_embeddings().weight.shape[0]
     if len(processor.tokenizer) > rows:
         model.resize_token_embeddings(len(processor.tokenizer))
@@ -94,9 +114,9 @@ def _from_checkpoint(config: ModelConfig, processor: Any) -> M3L:
     return model
 
 
-def _loaded(kind: Any, checkpoint: str | None, **settings: Any) -> Any:
+def _load(kind: Any, checkpoint: str | None, **settings: Any) -> Any:
     try:
-        return kind.from_pretrained(_here(checkpoint or ""), **settings)
+        return kind.from_pretrained(_local_path(checkpoint or ""), **settings)
     except OSError as error:
         reason = str(error).split("\n")[0]
         raise ConfigError(
@@ -105,5 +125,5 @@ def _loaded(kind: Any, checkpoint: str | None, **settings: Any) -> Any:
 
 
 @lru_cache(maxsize=1)
-def _here(checkpoint: str) -> str:
-    return str(storage.fetched(checkpoint)) if "://" in checkpoint else checkpoint
+def _local_path(checkpoint: str) -> str:
+    return str(storage.local_copy(checkpoint)) if "://" in checkpoint else checkpoint

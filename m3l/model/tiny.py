@@ -1,4 +1,4 @@
-"""An InstructBLIP from nothing: a few million random weights and tokenizers learned from the posts themselves."""
+"""A small, randomly initialised M3L: a few million weights, and tokenizers that are trained on the posts."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -16,16 +16,23 @@ from transformers import (
 )
 
 from m3l.config import TinyModel
-from m3l.model.m3l import M3L, M3LConfig
+from m3l.model.config import M3LConfig
+from m3l.model.m3l import M3L
 from m3l.prompts.render import MASK
 
 
 def tiny_processor(sizes: TinyModel, texts: Iterable[str]) -> InstructBlipProcessor:
-    """A processor whose two tokenizers know the words of `texts`."""
-    known = list(texts)
+    """A processor whose two tokenizers are trained on `texts`.
+
+    Args:
+        sizes: The size of images, the number of query tokens and the size of the vocabularies.
+        texts: Prompts and captions of the training posts.
+    """
+    corpus = list(texts)
     images = BlipImageProcessor(size={"height": sizes.image_size, "width": sizes.image_size})
-    text, words = _text_tokenizer(known, sizes.vocabulary), _qformer_tokenizer(known, sizes.vocabulary)
-    return InstructBlipProcessor(images, text, words, num_query_tokens=sizes.query_tokens)
+    tokenizer = _text_tokenizer(corpus, sizes.vocabulary)
+    qformer_tokenizer = _qformer_tokenizer(corpus, sizes.vocabulary)
+    return InstructBlipProcessor(images, tokenizer, qformer_tokenizer, num_query_tokens=sizes.query_tokens)
 
 
 def tiny_model(
@@ -36,10 +43,31 @@ def tiny_model(
     seed: int,
     history_numbers: int = 0,
 ) -> M3L:
-    """The model of the given sizes with a Llama language model, its weights drawn from the seed."""
+    """A randomly initialised M3L with a Llama language model.
+
+    Args:
+        sizes: Its widths, layers and heads.
+        processor: What `tiny_processor` returned, for the vocabularies.
+        tformer_layers: Number of the T-Former's layers.
+        head_hidden: Width of the likes head's hidden layer.
+        seed: Seed of the weights.
+        history_numbers: Number of history features; 0 for a model without a history head.
+    """
     torch.manual_seed(seed)
-    text, words = processor.tokenizer, processor.qformer_tokenizer
-    config = M3LConfig(
+    config = _tiny_config(sizes, processor, tformer_layers, head_hidden, history_numbers)
+    model = M3L(config)
+    # transformers initialises the query tokens with zeros, from which they would stay equal to each other.
+    torch.nn.init.normal_(model.query_tokens, std=0.02)
+    model.tformer.queries.data.copy_(model.query_tokens)
+    model.tformer.init_temporal_bias(sizes.tformer_spread)
+    return model
+
+
+def _tiny_config(
+    sizes: TinyModel, processor: InstructBlipProcessor, tformer_layers: int, head_hidden: int, history_numbers: int
+) -> M3LConfig:
+    text = processor.tokenizer
+    return M3LConfig(
         vision_config=InstructBlipVisionConfig(
             hidden_size=sizes.vision_hidden,
             intermediate_size=2 * sizes.vision_hidden,
@@ -50,7 +78,7 @@ def tiny_model(
             initializer_range=sizes.vision_hidden**-0.5,
         ),
         qformer_config=InstructBlipQFormerConfig(
-            vocab_size=len(words),
+            vocab_size=len(processor.qformer_tokenizer),
             hidden_size=sizes.qformer_hidden,
             encoder_hidden_size=sizes.vision_hidden,
             num_hidden_layers=sizes.qformer_layers,
@@ -81,17 +109,13 @@ def tiny_model(
         mask_token_id=text.convert_tokens_to_ids(MASK),
         initializer_range=sizes.text_hidden**-0.5,
     )
-    model = M3L(config)
-    # transformers starts the queries at zero, where all of them stay equal for ever.
-    torch.nn.init.normal_(model.query_tokens, std=0.02)
-    model.tformer.queries.data.copy_(model.query_tokens)
-    model.tformer.spread(sizes.tformer_spread)
-    return model
 
 
 def _text_tokenizer(texts: list[str], vocabulary: int) -> PreTrainedTokenizerFast:
+    """Byte-level BPE in which a token never mixes digits with letters or spaces."""
     tokenizer = Tokenizer(models.BPE())
-    # Digits stand alone, as in Llama's own: an hour or a count is then read the same wherever it stands.
+    # A run of digits is split off, not each digit: a number has the same tokens wherever it occurs, a frequent one a
+    # single token.
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=False), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
@@ -105,7 +129,7 @@ def _text_tokenizer(texts: list[str], vocabulary: int) -> PreTrainedTokenizerFas
     tokenizer.train_from_iterator(texts, trainer)
     start = ("<s>", tokenizer.token_to_id("<s>"))
     tokenizer.post_processor = processors.TemplateProcessing("<s> $A", special_tokens=[start])
-    made = PreTrainedTokenizerFast(
+    wrapped = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token="<s>",
         eos_token="</s>",
@@ -113,21 +137,24 @@ def _text_tokenizer(texts: list[str], vocabulary: int) -> PreTrainedTokenizerFas
         pad_token="[PAD]",
         model_max_length=512,
     )
-    made.add_special_tokens({"mask_token": MASK})
-    return made
+    wrapped.add_special_tokens({"mask_token": MASK})
+    return wrapped
 
 
 def _qformer_tokenizer(texts: list[str], vocabulary: int) -> BertTokenizer:
-    """Frequent words whole, others by their letters; WordPieceTrainer, which makes parts, breaks ties by chance."""
+    """WordPiece with frequent words as tokens and letters for the rest.
+
+    The `tokenizers` package's own WordPieceTrainer breaks ties at random, so that its vocabulary cannot be repeated.
+    """
     normalizer, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
     words: Counter[str] = Counter()
     for text in texts:
         words.update(word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
     letters = Counter(letter for word, count in words.items() for letter in word * count)
-    letters_known = _by_frequency(letters)[: vocabulary // 4]
+    frequent_letters = _by_frequency(letters)[: vocabulary // 4]
+    inner_letters = (f"##{letter}" for letter in frequent_letters)
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    known = [*special, *letters_known, *(f"##{letter}" for letter in letters_known), *_by_frequency(words)]
-    tokens = list(dict.fromkeys(known))[:vocabulary]
+    tokens = list(dict.fromkeys([*special, *frequent_letters, *inner_letters, *_by_frequency(words)]))[:vocabulary]
     return BertTokenizer(vocab={token: i for i, token in enumerate(tokens)}, model_max_length=512)
 
 

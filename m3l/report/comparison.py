@@ -1,4 +1,4 @@
-"""Retrievers side by side, as `m3l compare-retrievers` measured them: a table and a picture."""
+"""The comparison of retrievers that `m3l compare-retrievers` measured: a table and a chart."""
 
 import re
 from typing import Any
@@ -11,7 +11,7 @@ COLUMNS = ("recall_at_10", "mrr", "shows_both")
 
 
 def table(comparison: dict[str, Any]) -> Table | None:
-    """One row per retriever, the students first; the mean over seeds with their deviation. None without any."""
+    """One row per retriever, the students first: means over seeds and standard deviations. None without data."""
     names = _names(comparison)
     columns = [metric for metric in COLUMNS if comparison.get(metric)]
     rows = [(label, [_cell(dig(comparison, metric), name) for metric in columns]) for name, label in names.items()]
@@ -19,25 +19,26 @@ def table(comparison: dict[str, Any]) -> Table | None:
 
 
 def picture(comparison: dict[str, Any]) -> str:
-    """Recall at 10 of every retriever and seed; an empty string without any."""
-    told = comparison.get("recall_at_10") or {}
-    rows = [(label, told[name]["seeds"]) for name, label in _names(comparison).items()]
+    """Recall@10 of every retriever and seed; an empty string without data."""
+    recall = comparison.get("recall_at_10") or {}
+    rows = [(label, recall[name]["seeds"]) for name, label in _names(comparison).items()]
     return charts.dots(rows, METRICS["recall_at_10"]) if rows else ""
 
 
 def _names(comparison: dict[str, Any]) -> dict[str, str]:
-    """What each retriever is called; of the students the best first."""
-    told = comparison.get("recall_at_10") or {}
-    ordered = sorted(told, key=lambda name: -told[name]["mean"])
+    """The label of each retriever; the students come first, the best on top."""
+    recall = comparison.get("recall_at_10") or {}
+    ordered = sorted(recall, key=lambda name: -recall[name]["mean"])
     students = {name: _student(name) for name in ordered if name not in RETRIEVERS}
-    return students | {name: label for name, label in RETRIEVERS.items() if name in told}
+    return students | {name: label for name, label in RETRIEVERS.items() if name in recall}
 
 
 def _student(name: str) -> str:
-    found = re.fullmatch(r"bce(.+)-dfr(.+)", name)
-    if not found:
+    """The label of a student, by its weights of the two losses."""
+    weights = re.fullmatch(r"bce(.+)-dfr(.+)", name)
+    if not weights:
         return name
-    match found.groups():
+    match weights.groups():
         case ("0", _):
             return "DFR only"
         case (_, "0"):

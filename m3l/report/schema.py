@@ -1,4 +1,4 @@
-"""What a report is made from. Any part may be missing: what was not measured is left out, never told as 0."""
+"""The data of a report. Any part may be missing: what was not measured is left out, never shown as 0."""
 
 from datetime import datetime
 from typing import Any
@@ -9,8 +9,15 @@ from m3l.data.records import Effect, Record
 
 
 class Frame(Record):
-    """A retrieved key frame (encoded); `effect` is its own on log(1 + likes), `shows` who is visible: None where nobody
-    knows."""
+    """A retrieved key frame.
+
+    Attributes:
+        image: An encoded image.
+        time_s: Position in the video.
+        score: Similarity to the prompt.
+        effect: Effect of the frame on the predicted log(1 + likes).
+        shows: The subjects that are visible; None if that is not known.
+    """
 
     image: bytes
     time_s: float
@@ -27,15 +34,15 @@ class Span(Record):
     end_s: float
 
 
-class Shown(Record):
-    """A held-out post beside what was said of it."""
+class GalleryPost(Record):
+    """A held-out post with its predictions."""
 
     post_id: str
     username: str
     posted_at: datetime | None
-    true_caption: str | None = None
+    actual_caption: str | None = None
     caption: str | None = None
-    true_likes: float | None = None
+    actual_likes: float | None = None
     likes: float | None = None
     likes_low: float | None = None
     likes_high: float | None = None
@@ -47,41 +54,48 @@ class Shown(Record):
 
     @property
     def subjects(self) -> list[str]:
-        """Everyone on screen or in a frame, each once, in order of first appearance."""
-        on_screen = sorted(self.spans or (), key=lambda span: span.start_s)
-        seen = [name for frame in self.frames for name in frame.shows or ()]
-        return list(dict.fromkeys([span.subject for span in on_screen] + seen))
+        """Every subject on screen or in a frame once, in order of first appearance."""
+        subjects_on_screen = sorted(self.spans or (), key=lambda span: span.start_s)
+        in_frames = [name for frame in self.frames for name in frame.shows or ()]
+        return list(dict.fromkeys([span.subject for span in subjects_on_screen] + in_frames))
 
     @property
     def length_s(self) -> float:
-        """The end of the timeline; 0 for still pictures."""
+        """The end of the timeline; 0 for images."""
         ends = [frame.time_s for frame in self.frames] + [span.end_s for span in self.spans or ()]
         return self.duration_s or max(ends, default=0)
 
 
 class Trial(Record):
-    """One trial of a sweep: dotted field -> value, what it scored, and the standard deviation over its seeds."""
+    """One trial of a sweep: values of the varied fields, objective, and its standard deviation over seeds."""
 
     params: dict[str, Any]
     objective: float | None = None
     sd: float | None = None
 
 
-class Evaluation(Record):
-    """Everything that one report tells.
+class ReportData(Record):
+    """Everything that a report shows.
 
-    `metrics` is metrics.json, with `splits: {split: the same}` and `intervals: {kind: {metric: {who: [low, high]}}}` if
-    known. `points` are (true likes, predicted likes, split); `noise_sd` is that of log(1 + likes), if known.
-    `curves` are the rows of each stage's training log: a `step` and its losses, None where a step had none.
-    `tune` comes best first. `comparison` is comparison/metrics.json: retrievers side by side.
+    Attributes:
+        title: The heading.
+        metrics: The content of metrics.json: `splits` has the same metrics for each split, and `intervals` is
+            {kind: {metric: {predictor: [low, high]}}}.
+        points: (actual likes, predicted likes, split) of a sample of posts.
+        noise_sd: Standard deviation of log(1 + likes), if known.
+        curves: Rows of each stage's training log: a `step` and its losses, None where a step has none.
+        gallery: Example predictions.
+        tune: Trials of a sweep, the best first.
+        comparison: The content of comparison/metrics.json: a comparison of retrievers.
+        card: Facts about the model, heading -> text.
     """
 
-    title: str = "How well does the model know its posts?"
+    title: str = "How well does the model predict likes and captions?"
     metrics: dict[str, Any] = Field({})
     points: tuple[tuple[float, float, str], ...] = ()
     noise_sd: float | None = None
     curves: dict[str, tuple[dict[str, float | None], ...]] = Field({})
-    gallery: tuple[Shown, ...] = ()
+    gallery: tuple[GalleryPost, ...] = ()
     tune: tuple[Trial, ...] = ()
     comparison: dict[str, Any] = Field({})
     card: dict[str, str] = Field({})

@@ -1,15 +1,15 @@
-"""The report's numbers in full: bars of the variance explained, and a table for each kind of metric and split."""
+"""The report's bars of explained variance, and tables of all metrics, overall and by split."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from m3l.report.labels import GROUPS, METRICS, PREDICTORS, SPLITS, dig, number, percent
+from m3l.report.labels import GROUPS, METRICS, PREDICTORS, SPLITS, dig, number, percent, predictor
 
 LOWER_IS_BETTER = {"rmse", "rmsle", "mae", "perplexity"}
 
 
 class Bar(NamedTuple):
-    """One predictor's share of the variance explained, and its 95% interval where it is known."""
+    """The share of the variance that one predictor explains, and the ends of its 95% interval if known."""
 
     name: str
     label: str
@@ -19,7 +19,7 @@ class Bar(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """A number as written, its 95% interval if known, and whether it is its column's best."""
+    """A formatted value, its 95% interval or deviation if known, and whether it is the best of its column."""
 
     value: str
     interval: str = ""
@@ -27,122 +27,128 @@ class Cell(NamedTuple):
 
 
 class Table(NamedTuple):
+    """A titled table: labels of the columns, and label and cells of each row."""
+
     title: str
     columns: list[str]
     rows: list[tuple[str, list[Cell]]]
 
 
 def bars(metrics: dict[str, Any]) -> list[Bar]:
-    """Every predictor's R2 of log likes, the model first."""
-    explained, made = dig(metrics, "likes.r2_log1p") or {}, []
-    for name, label in PREDICTORS.items():
-        if (value := explained.get(name)) is not None:
+    """R² of log likes of every predictor, the model first."""
+    values, result = dig(metrics, "likes.r2_log1p") or {}, []
+    for name in PREDICTORS:
+        if (value := values.get(name)) is not None:
             low, high = dig(metrics, f"intervals.likes.r2_log1p.{name}") or (None, None)
-            made.append(Bar(name, label, value, low, high))
-    return made
+            result.append(Bar(name, predictor(name), value, low, high))
+    return result
 
 
 def tables(metrics: dict[str, Any]) -> list[Table]:
-    """Likes, captions and retrieval: of each split where splits are told, else of all held-out posts."""
-    splits = {f": {SPLITS.get(name, name)}": _whole(told) for name, told in (metrics.get("splits") or {}).items()}
-    every = {": all held-out posts": metrics}
-    made = [_likes_table(f"Likes{where}", told) for where, told in (splits or every).items()]
-    made.append(_coverage_table(metrics.get("coverage") or {}))
-    made += [
-        _flat_table(f"Captions{where}", _beside(told.get("captions")), dig(told, "intervals.captions"))
-        for where, told in (every | splits).items()
-    ]
-    made += [
-        _flat_table(f"Retrieval{where}", _retrieval(told.get("retrieval")), dig(told, "intervals.retrieval"))
-        for where, told in (every | splits).items()
-    ]
-    return [table for table in made if table.rows]
+    """Tables of likes, coverage, captions and retrieval; likes by split if there are splits, the rest for both."""
+    by_split = {name: _complete(split) for name, split in (metrics.get("splits") or {}).items()}
+    splits = {f": {SPLITS.get(name, name)}": split for name, split in by_split.items()}
+    overall = {": all held-out posts": metrics}
+    result = [_likes_table(f"Likes{title}", part) for title, part in (splits or overall).items()]
+    result.append(_coverage_table(metrics.get("coverage") or {}))
+    for title, part in (overall | splits).items():
+        captions = _captions_by_predictor(part.get("captions"))
+        result.append(_metric_table(f"Captions{title}", captions, dig(part, "intervals.captions")))
+    for title, part in (overall | splits).items():
+        retrieval = _retrieval_metrics(part.get("retrieval"))
+        result.append(_metric_table(f"Retrieval{title}", retrieval, dig(part, "intervals.retrieval")))
+    return [table for table in result if table.rows]
 
 
-def _whole(split: dict[str, Any]) -> dict[str, Any]:
-    """The figures of a split, which may be those of its likes alone."""
+def _complete(split: dict[str, Any]) -> dict[str, Any]:
+    """The metrics of a split, which may be those of its likes alone."""
     return split if "likes" in split else {"likes": split}
 
 
-def _beside(captions: dict[str, Any] | None) -> dict[str, Any]:
-    """Metric -> who told the captions -> value."""
-    known = dict(captions or {})
-    others = known.pop("beside", None) or {}
-    told = {metric: value if isinstance(value, dict) else {"model": value} for metric, value in known.items()}
+def _captions_by_predictor(captions: dict[str, Any] | None) -> dict[str, Any]:
+    """Metric -> predictor -> value; the other predictors are under `beside`."""
+    model = dict(captions or {})
+    others = model.pop("beside", None) or {}
+    metrics = {metric: value if isinstance(value, dict) else {"model": value} for metric, value in model.items()}
     return {
-        metric: by | {who: scores[metric] for who, scores in others.items() if metric in scores}
-        for metric, by in told.items()
+        metric: values | {name: other[metric] for name, other in others.items() if metric in other}
+        for metric, values in metrics.items()
     }
 
 
+def _retrieval_metrics(metrics: dict[str, Any] | None) -> dict[str, Any]:
+    """The metrics without `mrr` if `reciprocal_rank` has it, too; empty if no frames were retrieved."""
+    result = dict(metrics or {})
+    if result.get("posts") == 0:
+        return {}
+    if "reciprocal_rank" in result:
+        result.pop("mrr", None)
+    return result
+
+
 def _coverage_table(coverage: dict[str, Any]) -> Table:
-    """The share of likes inside their intervals, and where it may lie by chance: rows of groups, columns of levels."""
+    """The share of posts inside their range, and where 95% of such shares lie; groups by levels."""
     groups = {name: label for name, label in GROUPS.items() if coverage.get(name)}
     levels = list(dict.fromkeys(level for name in groups for level in coverage[name]))
 
-    def cell(told: dict[str, Any] | None) -> Cell:
-        if not told:
+    def cell(share: dict[str, Any] | None) -> Cell:
+        if not share:
             return Cell(number(None))
-        return Cell(percent(told["measured"]), " to ".join(map(percent, told["by_chance"])))
+        return Cell(percent(share["measured"]), " to ".join(map(percent, share["by_chance"])))
 
     rows = [(label, [cell(coverage[name].get(level)) for level in levels]) for name, label in groups.items()]
-    return Table("Likes inside their interval, and what chance allows", [f"{level}%" for level in levels], rows)
-
-
-def _retrieval(scores: dict[str, Any] | None) -> dict[str, Any]:
-    """The scores without the model's mrr where the others' stand beside it; none where no frames were retrieved."""
-    known = dict(scores or {})
-    if known.get("posts") == 0:
-        return {}
-    if "reciprocal_rank" in known:
-        known.pop("mrr", None)
-    return known
+    return Table(
+        "Calibrated ranges: posts inside, and what to expect by chance", [f"{level}%" for level in levels], rows
+    )
 
 
 def _likes_table(title: str, metrics: dict[str, Any]) -> Table:
     """One row per predictor, one column per metric."""
-    scores = _known(metrics.get("likes"))
-    columns = sorted(scores, key=_place(METRICS))
-    names = sorted({name for column in columns for name in scores[column]}, key=_place(PREDICTORS))
-    best = {metric: _best(metric, scores[metric]) for metric in columns}
+    values = _measured(metrics.get("likes"))
+    columns = sorted(values, key=_position(METRICS))
+    names = sorted({name for column in columns for name in values[column]}, key=_position(PREDICTORS))
+    best = {metric: _best(metric, values[metric]) for metric in columns}
 
     def cell(metric: str, name: str) -> Cell:
         interval = dig(metrics, f"intervals.likes.{metric}.{name}")
-        spread = " to ".join(map(number, interval)) if interval else ""
-        return Cell(number(scores[metric].get(name)), spread, best[metric] == name)
+        return Cell(number(values[metric].get(name)), _interval(interval), best[metric] == name)
 
-    rows = [(PREDICTORS.get(name) or name, [cell(metric, name) for metric in columns]) for name in names]
+    rows = [(predictor(name), [cell(metric, name) for metric in columns]) for name in names]
     return Table(title, [METRICS.get(metric) or metric for metric in columns], rows)
 
 
-def _flat_table(title: str, scores: dict[str, Any] | None, intervals: dict[str, Any] | None = None) -> Table:
-    """One row per metric; a metric with variants has them in columns of their own."""
-    known = _known(scores)
-    columns = sorted({name for values in known.values() for name in values}, key=_place(PREDICTORS))
+def _metric_table(title: str, metrics: dict[str, Any] | None, intervals: dict[str, Any] | None = None) -> Table:
+    """One row per metric, one column per predictor."""
+    values = _measured(metrics)
+    columns = sorted({name for by_name in values.values() for name in by_name}, key=_position(PREDICTORS))
 
     def cell(metric: str, name: str) -> Cell:
-        interval = dig(intervals, f"{metric}.{name}") if name in known[metric] else None
-        return Cell(number(known[metric].get(name)), " to ".join(map(number, interval)) if interval else "")
+        interval = dig(intervals, f"{metric}.{name}") if name in values[metric] else None
+        return Cell(number(values[metric].get(name)), _interval(interval))
 
-    rows = [(METRICS.get(metric) or metric, [cell(metric, column) for column in columns]) for metric in known]
-    return Table(title, [PREDICTORS.get(column) or column for column in columns], rows)
+    rows = [(METRICS.get(metric) or metric, [cell(metric, column) for column in columns]) for metric in values]
+    return Table(title, [predictor(column) for column in columns], rows)
+
+
+def _interval(interval: Sequence[float] | None) -> str:
+    return " to ".join(map(number, interval)) if interval else ""
 
 
 def _best(metric: str, values: dict[str, float]) -> str | None:
-    """Who is best; None where nobody else was measured. Perfect knowledge does not compete."""
-    rated = {name: value for name, value in values.items() if name != "noise_floor"}
+    """The best predictor, the noise floor excepted; None if only one was measured."""
+    candidates = {name: value for name, value in values.items() if name != "noise_floor"}
     choose = min if metric in LOWER_IS_BETTER else max
-    return choose(rated, key=lambda name: rated[name]) if len(rated) > 1 else None
+    return choose(candidates, key=lambda name: candidates[name]) if len(candidates) > 1 else None
 
 
-def _known(scores: dict[str, Any] | None) -> dict[str, dict[str, float]]:
-    """Metric -> variant -> value, without what was not measured; a bare number is the model's."""
-    variants = {metric: v if isinstance(v, dict) else {"model": v} for metric, v in (scores or {}).items()}
-    known = {metric: {n: x for n, x in v.items() if x is not None} for metric, v in variants.items()}
-    return {metric: values for metric, values in known.items() if values}
+def _measured(metrics: dict[str, Any] | None) -> dict[str, dict[str, float]]:
+    """Metric -> predictor -> value, without what was not measured; a bare number is the model's."""
+    variants = {metric: v if isinstance(v, dict) else {"model": v} for metric, v in (metrics or {}).items()}
+    values = {metric: {n: x for n, x in v.items() if x is not None} for metric, v in variants.items()}
+    return {metric: by_name for metric, by_name in values.items() if by_name}
 
 
-def _place(order: dict[str, str]) -> Callable[[str], tuple[int, str]]:
-    """A sort key: the order of the names that are known, then the others by name."""
-    places = {name: place for place, name in enumerate(order)}
-    return lambda name: (places.get(name, len(places)), name)
+def _position(order: dict[str, str]) -> Callable[[str], tuple[int, str]]:
+    """A sort key: the order of the labelled names, then all others by name."""
+    positions = {name: position for position, name in enumerate(order)}
+    return lambda name: (positions.get(name, len(positions)), name)

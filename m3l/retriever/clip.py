@@ -1,4 +1,4 @@
-"""CLIP (Radford et al. 2021, arXiv 2103.00020) through open_clip, with the bias that BCE needs."""
+"""CLIP (Radford et al. 2021, arXiv 2103.00020) through open_clip, with a learned bias for BCE."""
 
 import json
 from collections.abc import Sequence
@@ -22,10 +22,10 @@ from m3l.retriever.preprocess import Preprocess
 Similarity = Literal["scaled_cosine", "dot"]
 
 WEIGHTS, SETTINGS = "model.safetensors", "retriever.json"
-AT_ONCE = 256  # frames or texts in one forward pass without gradients: bounded memory whatever the post
-MOST_SCALE = 100.0  # CLIP's own bound on exp(logit_scale)
+EMBED_BATCH = 256  # frames or texts per forward pass without gradients: bounds memory
+MAX_SCALE = 100.0  # CLIP's own bound on exp(logit_scale)
 
-# A residual network, not a ViT: from nothing it tells drawings apart after steps in which a ViT has learned nothing.
+# A residual network, not a ViT: randomly initialised, it separates drawings after steps in which a ViT learns nothing.
 TINY = {
     "embed_dim": 64,
     "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 16, "head_width": 32},
@@ -35,9 +35,12 @@ TINY_PIXELS = {"size": 64, "interpolation": "bilinear", "resize_mode": "squash"}
 
 
 class Retriever(nn.Module):
-    """CLIP's two towers in one space: texts and frames that belong together are similar.
+    """A CLIP model with its preprocessing: embeds texts and frames so that matching ones are similar.
 
-    `architecture` is open_clip's `model_cfg`, `pixels` its `preprocess_cfg`; the weights are random.
+    Args:
+        architecture: open_clip's `model_cfg`; the weights are randomly initialised.
+        pixels: open_clip's `preprocess_cfg`.
+        similarity: Cosine times CLIP's learned scale, or the bare dot product of DPR.
     """
 
     def __init__(self, architecture: dict[str, Any], pixels: dict[str, Any], similarity: Similarity):
@@ -46,7 +49,7 @@ class Retriever(nn.Module):
         parts = deepcopy(architecture)
         kind = CustomTextCLIP if parts.pop("custom_text", False) else CLIP
         self.clip = kind(**parts)
-        self.bias = nn.Parameter(torch.zeros(()))  # of BCE: with a scale alone, p < 1/2 needs an obtuse angle
+        self.bias = nn.Parameter(torch.zeros(()))  # of BCE: with a scale alone, p < 1/2 would need an obtuse angle
         self.dtype = torch.float32  # of the towers
         self.preprocess = Preprocess(pixels)
         self._tokenize = open_clip.SimpleTokenizer(context_length=self.clip.context_length)
@@ -55,8 +58,14 @@ class Retriever(nn.Module):
     def build(cls, config: ClipConfig, seed: int, similarity: Similarity = "scaled_cosine") -> "Retriever":
         """The CLIP that a configuration names, in evaluation mode.
 
-        `pretrained` is one of open_clip's tags, a file of weights, or the folder of a saved Retriever or of an
-        open_clip model; None starts from random weights. Raises ConfigError, in one line with the fix.
+        Args:
+            config: `pretrained` is one of open_clip's tags, a file of weights, or the folder of a saved Retriever or
+                of an open_clip model; None: randomly initialised.
+            seed: Of the random weights.
+            similarity: See the class.
+
+        Raises:
+            ConfigError: The model or its weights are not available; one line that names the fix.
         """
         torch.manual_seed(seed)
         if config.tiny:
@@ -67,16 +76,16 @@ class Retriever(nn.Module):
         architecture = _architecture(config.name, folder)
         try:
             name, weights = (f"local-dir:{folder}", None) if folder else (config.name, config.pretrained)
-            # Unless they are required, open_clip draws weights where it finds none.
-            made = open_clip.create_model(name, weights, require_pretrained=config.pretrained is not None)
-        except Exception as error:  # open_clip and the hub raise whatever they meet
-            raise _missing(config, " ".join(str(error).split())) from None
-        retriever = cls(architecture, made.visual.preprocess_cfg, similarity)
-        retriever.clip.load_state_dict(made.state_dict())
+            # Unless weights are required, open_clip silently initialises at random where it finds none.
+            loaded = open_clip.create_model(name, weights, require_pretrained=config.pretrained is not None)
+        except Exception as error:  # open_clip and the hub raise many kinds
+            raise _missing_weights(config, " ".join(str(error).split())) from None
+        retriever = cls(architecture, loaded.visual.preprocess_cfg, similarity)
+        retriever.clip.load_state_dict(loaded.state_dict())
         return retriever.eval()
 
     def save(self, folder: Path | str) -> None:
-        """Write the weights (safetensors) and what they are the weights of (JSON)."""
+        """Write the weights (safetensors) and the architecture (JSON) into a local folder."""
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
         save_file({name: value.contiguous() for name, value in self.state_dict().items()}, target / WEIGHTS)
@@ -93,13 +102,13 @@ class Retriever(nn.Module):
         retriever.load_state_dict(load_file(source / WEIGHTS))
         return retriever.eval()
 
-    def frozen(self) -> "Retriever":
-        """Itself, from now on for embedding alone: where its device is fast at it, with towers in bfloat16.
+    def freeze_for_inference(self) -> "Retriever":
+        """Freeze in place for embedding; vision transformers run in bfloat16 where the device supports it.
 
-        Embeddings and similarities stay float32. Small convolutions gain nothing, so only transformers change.
+        Embeddings and similarities stay float32. Small convolutions would gain nothing from bfloat16.
         """
         self.eval().requires_grad_(False)
-        if isinstance(self.clip.visual, VisionTransformer) and computes_bfloat16(self.device):
+        if isinstance(self.clip.visual, VisionTransformer) and supports_bfloat16(self.device):
             scale = self.clip.logit_scale.data
             self.clip.to(torch.bfloat16)
             self.clip.logit_scale.data = scale
@@ -110,69 +119,71 @@ class Retriever(nn.Module):
     def device(self) -> torch.device:
         return self.bias.device
 
-    def tokens(self, texts: Sequence[str]) -> Int[Tensor, "n context"]:
-        """Texts as BPE tokens, on the CPU; what is longer than the context is cut."""
+    def tokenize(self, texts: Sequence[str]) -> Int[Tensor, "n context"]:
+        """BPE tokens of texts, on the CPU, truncated to the context length."""
         return self._tokenize(list(texts))
 
     def embed_tokens(self, tokens: Int[Tensor, "n context"]) -> Float[Tensor, "n dim"]:
-        """Embeddings of texts, with gradient: of length 1 unless the similarity is the bare dot product."""
-        return self._scaled(self.clip.encode_text(tokens.to(self.device)))
+        """Embeddings of tokenized texts, with gradient; of unit length unless the similarity is the dot product."""
+        return self._normalized(self.clip.encode_text(tokens.to(self.device)))
 
     def embed_pixels(self, pixels: UInt8[Tensor, "n 3 height width"]) -> Float[Tensor, "n dim"]:
-        """Embeddings of frames, with gradient, of the pixels that `preprocess` makes."""
-        return self._scaled(self.clip.encode_image(self.preprocess.normalised(pixels.to(self.device)).to(self.dtype)))
+        """Embeddings of preprocessed frames, with gradient."""
+        return self._normalized(
+            self.clip.encode_image(self.preprocess.normalize(pixels.to(self.device)).to(self.dtype))
+        )
 
     @torch.inference_mode()
     def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "n dim"]:
         """Embeddings of texts, without gradient."""
-        parts = self.tokens(texts).split(AT_ONCE) if texts else ()
-        return self._joined([self.embed_tokens(part) for part in parts])
+        parts = self.tokenize(texts).split(EMBED_BATCH) if texts else ()
+        return self._concatenated([self.embed_tokens(part) for part in parts])
 
     @torch.inference_mode()
     def encode_images(self, images: Sequence[bytes]) -> Float[Tensor, "n dim"]:
         """Embeddings of encoded (JPEG) frames, without gradient."""
-        starts = range(0, len(images), AT_ONCE)  # decoded as they are needed
-        return self._joined([self.embed_pixels(self.preprocess(images[at : at + AT_ONCE])) for at in starts])
+        starts = range(0, len(images), EMBED_BATCH)  # decoded as they are needed
+        return self._concatenated([self.embed_pixels(self.preprocess(images[at : at + EMBED_BATCH])) for at in starts])
 
     @torch.inference_mode()
     def encode_pixels(self, pixels: UInt8[Tensor, "n 3 height width"]) -> Float[Tensor, "n dim"]:
-        """Embeddings of frames that are prepared already, without gradient."""
-        return self._joined([self.embed_pixels(part) for part in pixels.split(AT_ONCE)])
+        """Embeddings of preprocessed frames, without gradient."""
+        return self._concatenated([self.embed_pixels(part) for part in pixels.split(EMBED_BATCH)])
 
-    def stored_images(self, images: Sequence[bytes]) -> Float16[np.ndarray, "n dim"]:
-        """Embeddings of encoded frames as they are kept: in half precision, which moves a cosine by less than 0.001."""
+    def image_embeddings(self, images: Sequence[bytes]) -> Float16[np.ndarray, "n dim"]:
+        """Embeddings of encoded frames for storage, in float16, which changes a cosine by less than 0.001."""
         return self.encode_images(images).cpu().half().numpy()
 
-    def stored_texts(self, texts: Sequence[str]) -> Float16[np.ndarray, "n dim"]:
-        """Embeddings of texts as they are kept, with the scale in them: times a frame's, they are its similarity."""
+    def query_embeddings(self, texts: Sequence[str]) -> Float16[np.ndarray, "n dim"]:
+        """Embeddings of texts for storage, multiplied by the scale: a dot product with a frame is their similarity."""
         return (self.encode_text(texts) * self.scale.detach()).cpu().half().numpy()
 
     @property
     def scale(self) -> Float[Tensor, ""]:
-        """What a product of embeddings is multiplied by to be their similarity."""
+        """Factor from the dot product of two embeddings to their similarity."""
         if self.settings["similarity"] == "dot":
             return torch.ones((), device=self.device)
-        return self.clip.logit_scale.exp().clamp(max=MOST_SCALE)
+        return self.clip.logit_scale.exp().clamp(max=MAX_SCALE)
 
     def similarity(
         self, queries: Float[Tensor, "*rows dim"], frames: Float[Tensor, "*columns dim"]
     ) -> Float[Tensor, "..."]:
-        """Every query (rows) against every frame (columns): cosine times the learned scale, or the dot product."""
+        """Similarity of every query with every frame: scaled cosine, or the dot product."""
         return torch.tensordot(queries, frames, dims=([-1], [-1])) * self.scale
 
-    def _scaled(self, features: Float[Tensor, "n dim"]) -> Float[Tensor, "n dim"]:
+    def _normalized(self, features: Float[Tensor, "n dim"]) -> Float[Tensor, "n dim"]:
         return features.float() if self.settings["similarity"] == "dot" else F.normalize(features.float(), dim=-1)
 
-    def _joined(self, parts: list[Tensor]) -> Float[Tensor, "n dim"]:
+    def _concatenated(self, parts: list[Tensor]) -> Float[Tensor, "n dim"]:
         return torch.cat(parts) if parts else torch.zeros(0, self.settings["architecture"]["embed_dim"])
 
 
-def computes_bfloat16(device: torch.device) -> bool:
-    """Whether a device has instructions for bfloat16, which is then some times as fast as float32."""
+def supports_bfloat16(device: torch.device) -> bool:
+    """Whether a device has instructions for bfloat16, which is then several times faster than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    known = torch.cpu.get_capabilities()
-    return any(known.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def _architecture(name: str, folder: Path | None) -> dict[str, Any]:
@@ -180,15 +191,15 @@ def _architecture(name: str, folder: Path | None) -> dict[str, Any]:
     local = folder and folder / "open_clip_config.json"
     if local and not local.is_file():
         raise ConfigError(f"retriever.clip.pretrained: {folder} holds neither {SETTINGS} nor {local.name}")
-    found = json.loads(local.read_text())["model_cfg"] if local else open_clip.get_model_config(name)
-    if found is None:
-        raise ConfigError(f"retriever.clip.name: open_clip knows no {name!r}; try ViT-B-32")
-    if "hf_tokenizer_name" in found["text_cfg"] or "multimodal_cfg" in found:
-        raise ConfigError(f"retriever.clip.name: {name} is no plain CLIP with CLIP's own words; try ViT-B-32")
-    return deepcopy(found)
+    model_cfg = json.loads(local.read_text())["model_cfg"] if local else open_clip.get_model_config(name)
+    if model_cfg is None:
+        raise ConfigError(f"retriever.clip.name: open_clip has no model {name!r}; try ViT-B-32")
+    if "hf_tokenizer_name" in model_cfg["text_cfg"] or "multimodal_cfg" in model_cfg:
+        raise ConfigError(f"retriever.clip.name: {name} is not a plain CLIP with CLIP's own tokenizer; try ViT-B-32")
+    return deepcopy(model_cfg)
 
 
-def _missing(config: ClipConfig, reason: str) -> ConfigError:
+def _missing_weights(config: ClipConfig, reason: str) -> ConfigError:
     return ConfigError(
         f"retriever.clip.pretrained: no weights {config.pretrained!r} for {config.name} ({reason[:120]}): name a file "
         "or a folder of weights, or set retriever.clip.tiny=true"

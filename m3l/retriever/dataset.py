@@ -1,4 +1,4 @@
-"""Posts as the retriever trains on them, and their way from a stream into batches."""
+"""The retriever's training samples: a post, its prompts and its frames; cached in memory, cut into batches."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from torch import Tensor
 
 from m3l.config import TaskConfig
 from m3l.data.records import MediaFrames, Post
-from m3l.distributed.collectives import everywhere
-from m3l.prompts.render import metadata
-from m3l.retriever.objectives import Frames
+from m3l.distributed.collectives import all_ranks_agree
+from m3l.prompts.render import metadata_prompt
+from m3l.retriever.objectives import FrameBatch
 from m3l.retriever.preprocess import Preprocess
 
-MEMORY_BYTES = 2**30  # of one rank's decoded frames; what is more is streamed again for every epoch
+CACHE_BYTES = 2**30  # of decoded frames per rank; a larger data set is streamed again in every epoch
 
 
 @dataclass(frozen=True)
@@ -32,52 +32,82 @@ class Sample:
 def make_sample(
     post: Post, media: Sequence[MediaFrames], tasks: Sequence[TaskConfig], preprocess: Preprocess
 ) -> Sample | None:
-    """The sample of a post; None if it has no caption or no readable frame."""
+    """The training sample of a post; None if it has no caption or no readable frame.
+
+    Args:
+        post: The post.
+        media: Key frames of its media files, in album order.
+        tasks: Tasks whose metadata prompts are the queries.
+        preprocess: Decodes and resizes the frames.
+    """
     images = [frame.image for file in media for frame in file.frames]
     if not post.caption or not images:
         return None
-    return Sample(post.post_id, post.caption, tuple(metadata(task, post) for task in tasks), preprocess(images))
+    return Sample(post.post_id, post.caption, tuple(metadata_prompt(task, post) for task in tasks), preprocess(images))
 
 
-class Shelf:
-    """One rank's samples: `stream()` passes over them; they stay in memory if they fit into `limit_bytes`."""
+class SampleCache:
+    """The samples of one rank, kept in memory if they fit, else streamed again in every epoch.
 
-    def __init__(self, stream: Callable[[], Iterator[Sample]], limit_bytes: int = MEMORY_BYTES):
+    Args:
+        stream: Returns an iterator over all samples of the rank.
+        limit_bytes: Bytes of decoded frames that may stay in memory.
+    """
+
+    def __init__(self, stream: Callable[[], Iterator[Sample]], limit_bytes: int = CACHE_BYTES):
         self._stream = stream
-        self._kept: list[Sample] | None = []
+        self._cached: list[Sample] | None = []
         size, self.rows = 0, 0
         for sample in stream():
             self.rows, size = self.rows + 1, size + sample.pixels.nbytes
             if size > limit_bytes:
-                self._kept = None
-            if self._kept is not None:
-                self._kept.append(sample)
-        if not everywhere(self._kept is not None):  # a stream that is split over ranks runs on all or on none
-            self._kept = None
+                self._cached = None
+            if self._cached is not None:
+                self._cached.append(sample)
+        # A stream that is split over ranks runs on all of them or on none.
+        if not all_ranks_agree(self._cached is not None):
+            self._cached = None
 
     def batches(self, size: int, rng: np.random.Generator) -> Iterator[list[Sample]]:
-        """One epoch: ceil(rows / size) batches, in a new order where the samples are in memory."""
-        order = [self._kept[i] for i in rng.permutation(self.rows)] if self._kept is not None else self._stream()
+        """One epoch of ceil(rows / size) batches, shuffled if the samples are in memory.
+
+        Args:
+            size: Samples in a batch.
+            rng: Draws the order.
+        """
+        order = [self._cached[i] for i in rng.permutation(self.rows)] if self._cached is not None else self._stream()
         rows = iter(order)
         while batch := list(islice(rows, size)):
             yield batch
 
 
-def draw(sample: Sample, most: int, rng: np.random.Generator) -> Tensor:
-    """Which frames of a post a step sees: at most `most`, by chance, in order."""
+def sample_frames(sample: Sample, max_frames: int, rng: np.random.Generator) -> Tensor:
+    """Indices of at most `max_frames` frames of a sample, drawn without replacement, in rising order."""
     rows = len(sample.pixels)
-    return torch.from_numpy(np.sort(rng.choice(rows, min(most, rows), replace=False)))
+    return torch.from_numpy(np.sort(rng.choice(rows, min(max_frames, rows), replace=False)))
 
 
-def stack(samples: Sequence[Sample], chosen: Sequence[Tensor], most: int) -> Frames:
-    """The chosen frames of a batch; always `most` places, as every rank must have the same shape."""
-    pixels = torch.cat([sample.pixels[at] for sample, at in zip(samples, chosen, strict=True)])
-    return Frames(pixels, torch.arange(most) < torch.tensor([[len(at)] for at in chosen]))
+def stack_frames(samples: Sequence[Sample], indices: Sequence[Tensor], max_frames: int) -> FrameBatch:
+    """The frames of a batch.
+
+    Args:
+        samples: The posts of the batch.
+        indices: For each post, which of its frames to take.
+        max_frames: Width of the mask, equal on every rank whatever the posts have.
+    """
+    pixels = torch.cat([sample.pixels[chosen] for sample, chosen in zip(samples, indices, strict=True)])
+    return FrameBatch(pixels, torch.arange(max_frames) < torch.tensor([[len(chosen)] for chosen in indices]))
 
 
-def spread_labels(labels: Sequence[Tensor], chosen: Sequence[Tensor], most: int) -> Bool[Tensor, "b m"]:
-    """The labels (n frames each) of the chosen frames, at their places."""
-    made = torch.zeros(len(chosen), most, dtype=torch.bool)
-    for row, (known, at) in enumerate(zip(labels, chosen, strict=True)):
-        made[row, : len(at)] = known[at]
-    return made
+def gather_labels(labels: Sequence[Tensor], indices: Sequence[Tensor], max_frames: int) -> Bool[Tensor, "b m"]:
+    """The labels of the frames that `stack_frames` takes, padded with False.
+
+    Args:
+        labels: For each post, one label per frame.
+        indices: For each post, which of its frames to take.
+        max_frames: Width of the result.
+    """
+    gathered = torch.zeros(len(indices), max_frames, dtype=torch.bool)
+    for row, (post_labels, chosen) in enumerate(zip(labels, indices, strict=True)):
+        gathered[row, : len(chosen)] = post_labels[chosen]
+    return gathered

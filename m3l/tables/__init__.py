@@ -1,1 +1,1 @@
-"""Tables of posts in and out: csv, xlsx, jsonl, parquet."""
+"""Tables of posts, read and written: csv, xlsx, jsonl, parquet."""

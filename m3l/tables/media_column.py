@@ -1,4 +1,4 @@
-"""The media column -> Media: the challenge's snscrape string, read without `eval`, JSON objects or URLs."""
+"""The media column of a table -> Media: snscrape's Python syntax (read without `eval`), JSON objects, or URLs."""
 
 import ast
 import json
@@ -14,7 +14,7 @@ MAX_CHARACTERS = 100_000
 MAX_DEPTH = 6  # [Video(variants=[VideoVariant(url='..')])] has 4
 MAX_ITEMS = 64
 MAX_URL = 4096
-MAX_BITRATE = 2_500_000  # of a video whose variants do not tell their height
+MAX_BITRATE = 2_500_000  # bit/s, of a video whose variants do not give their height
 
 KINDS: dict[str, MediaKind] = {
     "photo": "image",
@@ -42,10 +42,16 @@ _BETWEEN_URLS = re.compile(r"[,;|]?\s+|[,;|](?=\w+://)")
 
 
 def read_media(cell: Any, video_height: int = 360) -> tuple[Media, ...]:
-    """The media files of one cell, of each video the MP4 nearest `video_height`; an empty cell has none.
+    """The media files of one cell; an item without a playable variant is left out.
 
-    An item without a playable variant is left out. `views` are counted after posting: they are never read.
-    Raises ValueError where the cell holds anything but media.
+    The number of `views` is never read, because it is counted after the post was published.
+
+    Args:
+        cell: Text, a list or an object; an empty cell has no media.
+        video_height: Of each video, the MP4 variant with the nearest height (in pixels) is used.
+
+    Raises:
+        ValueError: The cell holds something other than media.
     """
     value = _parse(cell.strip()) if isinstance(cell, str) else cell
     items = list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
@@ -55,7 +61,7 @@ def read_media(cell: Any, video_height: int = 360) -> tuple[Media, ...]:
 
 
 def _parse(text: str) -> Any:
-    """A cell's text as plain lists, dictionaries (a call's name under `_type`), strings and numbers."""
+    """The text of a cell as lists, dictionaries (with the name of a call under `_type`), strings and numbers."""
     if len(text) > MAX_CHARACTERS:
         raise ValueError(f"{len(text):,} characters")
     if not re.match(r"[\[{(]|\w+\(|None$|null$|$", text):
@@ -66,7 +72,7 @@ def _parse(text: str) -> Any:
         pass
     try:
         return _plain(ast.parse(text, mode="eval").body)
-    except (SyntaxError, MemoryError, RecursionError):  # the last two: nested too deeply for Python's parser
+    except (SyntaxError, MemoryError, RecursionError):  # the last two: too deeply nested for Python's parser
         raise ValueError(f"not a list of media, {short(text)}") from None
 
 
@@ -109,7 +115,7 @@ def _media(item: Any, video_height: int) -> Media | None:
 
 
 def _kind(item: dict[str, Any]) -> MediaKind:
-    """The kind an object names ("snscrape.modules.twitter.Photo", "photo"), else the one its fields show."""
+    """The kind that an object names ("snscrape.modules.twitter.Photo", "photo"), else the one its fields imply."""
     named = _first(item, "_type", "type", "kind")
     if named is None and item.get("fullUrl") is not None:
         return "image"
@@ -124,12 +130,12 @@ def _kind(item: dict[str, Any]) -> MediaKind:
 class Variant(NamedTuple):
     url: str
     bitrate: float
-    height: int  # 0: its URL does not tell
+    height: int  # 0: unknown, because the URL does not give it
 
 
 def _playable(variants: Any, kind: MediaKind) -> list[Variant]:
-    """The variants that are files of a type to play, never a playlist."""
-    found = []
+    """The variants that are files of a playable type, never a playlist."""
+    playable = []
     if variants is not None and not isinstance(variants, list):
         raise ValueError(f"not a list of variants, {short(variants)}")
     for variant in variants or []:
@@ -140,12 +146,12 @@ def _playable(variants: Any, kind: MediaKind) -> list[Variant]:
         content_type = _word(variant.get("contentType")).partition(";")[0].strip().lower()
         if url and content_type in PLAYABLE[kind] and _extension(url) != PLAYLIST:
             size = _HEIGHT.search(url)
-            found.append(Variant(url, bitrate, int(size[1]) if size else 0))
-    return found
+            playable.append(Variant(url, bitrate, int(size[1]) if size else 0))
+    return playable
 
 
 def _choose(variants: list[Variant], video_height: int) -> str | None:
-    """The URL of the variant nearest the height; where none tells it, of the best that is not heavy."""
+    """The URL of the variant with the nearest height; without heights, the best one up to MAX_BITRATE."""
     if sized := [v for v in variants if v.height]:
         return min(sized, key=lambda v: (abs(v.height - video_height), -v.bitrate)).url
     if light := [v for v in variants if v.bitrate <= MAX_BITRATE]:
@@ -180,7 +186,7 @@ def _url(item: dict[str, Any], *names: str) -> str | None:
 
 
 def _number(item: dict[str, Any], *names: str) -> float | None:
-    """A number that is not negative, None where it is absent or not finite; else ValueError."""
+    """A non-negative number, or None if it is absent or not finite; ValueError for anything else."""
     value = _first(item, *names)
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return None

@@ -1,4 +1,4 @@
-"""Predictions as a table that people open: csv, xlsx, jsonl or parquet, written in a stream."""
+"""Predictions as a csv, xlsx, jsonl or parquet table, written in a stream."""
 
 import csv
 import json
@@ -18,20 +18,25 @@ from m3l.data import storage
 COLUMNS = ("id", "likes", "likes_low", "likes_high", "caption", "cold_account", "error")
 TYPES = {"likes": pa.float64(), "likes_low": pa.float64(), "likes_high": pa.float64(), "cold_account": pa.bool_()}
 SCHEMA = pa.schema([(name, TYPES.get(name, pa.string())) for name in COLUMNS])
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a cell that starts so
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would run a cell that starts with one of these
 
 
 def check_format(path: str) -> None:
-    """ConfigError if `write_table` cannot write a file of this ending."""
-    ending = Path(path).suffix
-    if ending not in _writers():
-        raise ConfigError(f"predict.out: cannot write {ending!r}, use one of {', '.join(_writers())} or a folder")
+    """Raise ConfigError if `write_table` cannot write a file with this extension."""
+    extension = Path(path).suffix
+    if extension not in _writers():
+        raise ConfigError(f"predict.out: cannot write {extension!r}, use one of {', '.join(_writers())} or a folder")
 
 
 def write_table(rows: Iterable[dict[str, Any]], path: str) -> None:
-    """Write rows of COLUMNS to a local or `s3://` file, in the format that its ending names; ConfigError for another.
+    """Write a table of predictions, as a whole or not at all.
 
-    The file appears whole or not at all.
+    Args:
+        rows: Dictionaries with the keys COLUMNS.
+        path: A local or `s3://` file whose extension is one of .csv, .xlsx, .jsonl and .parquet.
+
+    Raises:
+        ConfigError: The file has another extension.
     """
     check_format(path)
     write = _writers()[Path(path).suffix]
@@ -78,4 +83,5 @@ def _parquet(rows: Iterator[dict[str, Any]], path: str) -> None:
 
 
 def _safe(cell: Any) -> Any:
+    """The cell, quoted if a spreadsheet would run it as a formula."""
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell

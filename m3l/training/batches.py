@@ -1,4 +1,4 @@
-"""What a step reads of its rows: tasks, frames and fields, drawn from the seed and each row's place in the order."""
+"""Rows -> the tensors of a microbatch: tasks, frames and fields, drawn from the seed and each row's position."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,38 +8,50 @@ from functools import lru_cache
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from m3l.config import TaskConfig, TrainConfig
-from m3l.data.records import Context, ContextFrame, Example, Post, Row
-from m3l.prompts.collator import IGNORED, Collator
-from m3l.prompts.render import OPTIONAL, without
+from m3l.data.records import Context, ContextFrame, Example, Post, TaskExamples
+from m3l.prompts.collator import IGNORE_INDEX, Collator
 from m3l.prompts.token_mask import TokenMask
+from m3l.training.augment import augment_frames, augmentation_lots, drop_fields, subsample_frames
 from m3l.training.task_schedule import draw_task
-
-SHIFT, SCALE = 0.12, (0.85, 1.2)  # of an augmented frame's width and height
 
 Tensors = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One cell as tensors: each loss by its name, what it is the mean of, and the arguments of `StepLoss`."""
+class TrainingBatch:
+    """One microbatch as tensors: its losses, and the arguments of `StepLoss`.
 
-    names: list[str]
-    counts: list[int]  # rows, caption tokens, or media whose words are named
-    views: list[Tensors]  # the media, once for all batches or once for each
-    blank: list[bool]  # of each view: it is only there so that every rank runs the same towers
-    words: Tensor | None  # empty where there is nothing to name
-    batches: list[Tensors]
+    Attributes:
+        loss_names: The name of each loss that `StepLoss` returns, in that order: "words", "nll" or "mse".
+        counts: What each loss is a mean over: number of posts with media, of caption tokens, or of posts.
+        views: Arguments of `M3L.encode_media`: once for all tasks, or once for each.
+        blank: Of each view, whether it only holds a black frame, so that every rank runs the same modules.
+        word_targets: Token ids of the captions for the bag-of-words loss, padded with -100; None outside of the
+            alignment stage, without rows if no post has media.
+        task_batches: Arguments of `M3L.forward` for each task, without the media.
+    """
+
+    loss_names: list[str]
+    counts: list[int]
+    views: list[Tensors]
+    blank: list[bool]
+    word_targets: Tensor | None
+    task_batches: list[Tensors]
 
 
-class Reader:
-    """Rows -> `Reading`; equal arguments give equal tensors, on any rank and after a resume.
+class BatchBuilder:
+    """Builds training batches; equal arguments give equal tensors, on any rank and after a resume.
 
-    With `look`, which gives the patches of encoded frames, views hold patches in place of pixels.
+    Args:
+        collator: Makes tensors of examples.
+        tasks: The tasks of the configuration.
+        config: How rows are subsampled and augmented, and which tasks a step trains.
+        seed: Seed of all draws.
+        causal: Whether the language model is decoder-only: captions then follow the prompt.
+        vision_features: Gives the ViT's features of encoded frames; views then hold features instead of pixels.
     """
 
     def __init__(
@@ -49,124 +61,128 @@ class Reader:
         config: TrainConfig,
         seed: int,
         causal: bool,
-        look: Callable[[Sequence[bytes]], Tensor] | None = None,
+        vision_features: Callable[[Sequence[bytes]], Tensor] | None = None,
     ):
         self.collator, self.tasks, self.config, self.seed, self.causal = collator, tasks, config, seed, causal
-        self.look = look
+        self.vision_features = vision_features
 
-    def words(self, rows: Sequence[Row], first: int) -> Reading:
-        """The warm-up: the caption's words from the visual tokens alone, and the tasks from the same frames."""
-        caption = next(task for task in self.tasks if task.head == "caption")
-        reader = next((task for task in self.tasks if task.head == "likes"), caption)
-        draws = self._draws(first, len(rows))
-        examples = self._thin([row[reader.name] for row in rows], self.config.warmup_frames, draws)
-        tasks = self.tasks if self.config.warmup_tasks else ()
-        batches = [self._told(self._forgetful(examples, task, draws), task, first) for task in tasks]
+    def alignment_batch(self, rows: Sequence[TaskExamples], first_position: int) -> TrainingBatch:
+        """A microbatch of the alignment stage: the caption's words from the visual tokens alone.
+
+        If `train.alignment_tasks` is set, it has the tasks, too, which see the same frames.
+
+        Args:
+            rows: Consecutive rows of the run's order.
+            first_position: The position of the first one in that order.
+        """
+        caption_task = next(task for task in self.tasks if task.head == "caption")
+        media_task = next((task for task in self.tasks if task.head == "likes"), caption_task)
+        seeds = self._row_seeds(first_position, len(rows))
+        examples = self._subsample([row[media_task.name] for row in rows], self.config.alignment_frames, seeds)
+        tasks = self.tasks if self.config.alignment_tasks else ()
+        batches = [self._collate(self._drop_fields(examples, task, seeds), task, first_position) for task in tasks]
         blank = not _any_frames(examples)
-        words = torch.zeros(0, 1, dtype=torch.long) if blank else self.collator.words_of(examples, caption)
-        names, counts = [loss_name(task) for task in tasks], [_count(batch) for batch in batches]
-        views = [self._media(examples, draws, *self.tasks)]
-        return Reading(["words", *names], [len(words), *counts], views, [blank], words, batches)
+        targets = torch.zeros(0, 1, dtype=torch.long)
+        if not blank:
+            targets = self.collator.bag_of_words_targets(examples, caption_task)
+        return TrainingBatch(
+            loss_names=["words", *map(loss_name, tasks)],
+            counts=[len(targets), *map(_count, batches)],
+            views=[self._view(examples, seeds, *self.tasks)],
+            blank=[blank],
+            word_targets=targets,
+            task_batches=batches,
+        )
 
-    def masked(self, rows: Sequence[Row], first: int, step: int) -> Reading:
-        """Algorithm 1: the tasks of the step, each from the frames that were retrieved for it."""
+    def task_batch(self, rows: Sequence[TaskExamples], first_position: int, step: int) -> TrainingBatch:
+        """A microbatch of Algorithm 1: the tasks of the step, each with the frames that were retrieved for it.
+
+        Args:
+            rows: Consecutive rows of the run's order.
+            first_position: The position of the first one in that order.
+            step: The step, which decides which task is trained if `train.schedule` is `alternate`.
+        """
         if self.config.schedule == "joint":
             tasks = list(self.tasks)
         else:
             tasks = [draw_task(self.tasks, step, self.seed, self.config.cut)]
-        draws = self._draws(first, len(rows))  # frames and fields are drawn alike for every task of a row
-        thin = [self._thin([row[task.name] for row in rows], self.config.frames, draws) for task in tasks]
-        read = [self._forgetful(examples, task, draws) for examples, task in zip(thin, tasks, strict=True)]
-        batches = [self._told(examples, t, first) for examples, t in zip(read, tasks, strict=True)]
-        seen = [
-            [(e.context.frames, self.collator.qformer_text(e, t)) for e in examples]
-            for examples, t in zip(read, tasks, strict=True)
-        ]
-        if all(each == seen[0] for each in seen):
-            read, tasks_seen = read[:1], tasks[:1]
-        else:  # a task that retrieved other frames, or reads another text, brings its own
-            tasks_seen = tasks
-        views = [self._media(examples, draws, t) for examples, t in zip(read, tasks_seen, strict=True)]
-        blank = [not _any_frames(examples) for examples in read]
-        names, counts = [loss_name(task) for task in tasks], [_count(batch) for batch in batches]
-        return Reading(names, counts, views, blank, None, batches)
+        seeds = self._row_seeds(first_position, len(rows))  # every task of a row draws the same frames and fields
+        examples = []  # of each task
+        for task in tasks:
+            subsampled = self._subsample([row[task.name] for row in rows], self.config.frames, seeds)
+            examples.append(self._drop_fields(subsampled, task, seeds))
+        batches = [self._collate(each, task, first_position) for each, task in zip(examples, tasks, strict=True)]
+        # A task that retrieved other frames, or whose Q-Former reads another text, needs a view of its own.
+        views = examples[:1] if self._see_the_same(examples, tasks) else examples
+        return TrainingBatch(
+            loss_names=[loss_name(task) for task in tasks],
+            counts=[_count(batch) for batch in batches],
+            views=[self._view(each, seeds, task) for each, task in zip(views, tasks, strict=False)],
+            blank=[not _any_frames(each) for each in views],
+            word_targets=None,
+            task_batches=batches,
+        )
 
-    def plain(self, rows: Sequence[Row], task: TaskConfig) -> Reading:
-        """The rows as an evaluation reads them: with all of their frames and fields."""
+    def eval_batch(self, rows: Sequence[TaskExamples], task: TaskConfig) -> TrainingBatch:
+        """A batch of one task as an evaluation needs it: with all frames and fields, nothing augmented."""
         examples = [row[task.name] for row in rows]
-        batch = self.collator.training(examples, task, self.causal)
-        media = self.collator.media(_or_blank(examples), task)
-        return Reading([loss_name(task)], [_count(batch)], [media], [not _any_frames(examples)], None, [batch])
+        batch = self.collator.collate(examples, task, self.causal)
+        return TrainingBatch(
+            loss_names=[loss_name(task)],
+            counts=[_count(batch)],
+            views=[self.collator.media(_or_blank(examples), task)],
+            blank=[not _any_frames(examples)],
+            word_targets=None,
+            task_batches=[batch],
+        )
 
-    def _told(self, examples: Sequence[Example], task: TaskConfig, first: int) -> Tensors:
+    def _row_seeds(self, first_position: int, rows: int) -> list[int]:
+        """A seed for each row, which depends on its position alone."""
+        positions = range(first_position, first_position + rows)
+        return [int(np.random.default_rng((self.seed, 1, position)).integers(2**32)) for position in positions]
+
+    def _subsample(self, examples: Sequence[Example], max_frames: int, seeds: Sequence[int]) -> list[Example]:
+        return subsample_frames(examples, max_frames, self.config.media_dropout, seeds)
+
+    def _drop_fields(self, examples: Sequence[Example], task: TaskConfig, seeds: Sequence[int]) -> list[Example]:
+        return drop_fields(examples, task.masked, self.config.field_dropout, seeds)
+
+    def _collate(self, examples: Sequence[Example], task: TaskConfig, first_position: int) -> Tensors:
         rate = self.config.token_mask_rate
-        mask = TokenMask(rate, (self.seed, 3, first)) if rate else None
-        return self.collator.training(examples, task, self.causal, mask)
+        mask = TokenMask(rate, (self.seed, 3, first_position)) if rate else None
+        return self.collator.collate(examples, task, self.causal, mask)
 
-    def _draws(self, first: int, rows: int) -> list[int]:
-        """One number for each row, from its place alone."""
-        return [int(np.random.default_rng((self.seed, 1, first + i)).integers(2**32)) for i in range(rows)]
+    def _see_the_same(self, examples: Sequence[Sequence[Example]], tasks: Sequence[TaskConfig]) -> bool:
+        """Whether all tasks have the same frames, and the Q-Former reads the same text for them."""
+        seen = [
+            [(example.context.frames, self.collator.qformer_text(example, task)) for example in each]
+            for each, task in zip(examples, tasks, strict=True)
+        ]
+        return all(each == seen[0] for each in seen)
 
-    def _media(self, examples: Sequence[Example], draws: Sequence[int], *tasks: TaskConfig) -> Tensors:
-        media = self.collator.media(_or_blank(examples), *tasks, look=self.look)
+    def _view(self, examples: Sequence[Example], seeds: Sequence[int], *tasks: TaskConfig) -> Tensors:
+        media = self.collator.media(_or_blank(examples), *tasks, vision_features=self.vision_features)
         if self.config.augment:
+            counts = [len(example.context.frames) for example in examples]
+            lots = augmentation_lots(counts, seeds) if any(counts) else torch.zeros(1, 4)
             mask = media["frame_mask"]
-            seen = [(draw, len(e.context.frames)) for draw, e in zip(draws, examples, strict=True) if e.context.frames]
-            chances = [np.random.default_rng((draw, 2)).random((frames, 4)) for draw, frames in seen]
-            lots = torch.from_numpy(np.concatenate(chances or [np.zeros((1, 4))])).float()
-            media["pixel_values"][mask] = augmented(media["pixel_values"][mask], lots)
+            media["pixel_values"][mask] = augment_frames(media["pixel_values"][mask], lots)
         return media
-
-    def _thin(self, examples: Sequence[Example], most: int, draws: Sequence[int]) -> list[Example]:
-        """The examples with at most `most` of their frames, or with none, as dead links will be."""
-        made = []
-        for example, draw in zip(examples, draws, strict=True):
-            random = np.random.default_rng(draw)
-            kept = example.context.frames
-            if random.uniform() < self.config.media_dropout:
-                kept = ()
-            elif len(kept) > most:  # the first, as how a video starts counts, then one by chance from each stretch
-                rest = (np.arange(most - 1) + random.uniform(size=most - 1)) * (len(kept) - 1) / max(1, most - 1)
-                kept = (kept[0], *(kept[1 + int(at)] for at in rest))
-            made.append(example.model_copy(update={"context": example.context.model_copy(update={"frames": kept})}))
-        return made
-
-    def _forgetful(self, examples: Sequence[Example], task: TaskConfig, draws: Sequence[int]) -> list[Example]:
-        """The examples without some of the fields that the task's prompt can do without."""
-        made = []
-        for example, draw in zip(examples, draws, strict=True):
-            lots = np.random.default_rng((draw, 1)).uniform(size=len(OPTIONAL))
-            gone = [n for n, lot in zip(OPTIONAL, lots, strict=True) if lot < self.config.field_dropout]
-            post = without(example.post, [name for name in gone if name != task.masked])
-            made.append(example.model_copy(update={"post": post}))
-        return made
-
-
-def augmented(
-    frames: Float[Tensor, "frame 3 height width"], lots: Float[Tensor, "frame 4"]
-) -> Float[Tensor, "frame 3 height width"]:
-    """Each frame flipped or not, scaled and shifted by its lots in [0, 1); what comes in from outside is 0."""
-    flip, size, x, y = lots.T
-    size = 1 / (SCALE[0] + (SCALE[1] - SCALE[0]) * size)
-    where = torch.zeros(len(frames), 2, 3)
-    where[:, 0, 0], where[:, 1, 1] = torch.where(flip < 0.5, -size, size), size
-    where[:, 0, 2], where[:, 1, 2] = 2 * SHIFT * (2 * x - 1), 2 * SHIFT * (2 * y - 1)  # frames reach from -1 to 1
-    grid = F.affine_grid(where, list(frames.shape), align_corners=False)
-    return F.grid_sample(frames, grid, align_corners=False)
 
 
 def loss_name(task: TaskConfig) -> str:
+    """The name of the loss of a task's head: negative log-likelihood of captions, mean squared error of likes."""
     return "nll" if task.head == "caption" else "mse"
 
 
 def _count(batch: Tensors) -> int:
-    """What the loss of a batch is the mean of: its rows, or the tokens that are told."""
-    return int((batch["labels"] != IGNORED).sum()) if "labels" in batch else len(batch["likes"])
+    """What the loss of a batch is a mean over: its caption tokens, or its rows."""
+    return int((batch["labels"] != IGNORE_INDEX).sum()) if "labels" in batch else len(batch["likes"])
 
 
 def _or_blank(examples: Sequence[Example]) -> Sequence[Example]:
     """The examples, or one with a black frame if none has any."""
-    return examples if _any_frames(examples) else [_blank()]
+    return examples if _any_frames(examples) else [_blank_example()]
 
 
 def _any_frames(examples: Sequence[Example]) -> bool:
@@ -174,7 +190,7 @@ def _any_frames(examples: Sequence[Example]) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _blank() -> Example:
+def _blank_example() -> Example:
     image = cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
     frame = ContextFrame(media_id="", time_s=0.0, score=0.0, image=image)
     post = Post(post_id="", username="", posted_at=datetime(1970, 1, 1, tzinfo=UTC))

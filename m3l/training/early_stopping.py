@@ -1,4 +1,4 @@
-"""Early stopping: the weights of the best evaluation are kept, and training ends when none is better for long."""
+"""Early stopping: keeps the weights of the best evaluation, and ends training when it no longer improves."""
 
 import math
 from collections.abc import Mapping
@@ -9,40 +9,46 @@ from torch import Tensor
 
 
 class EarlyStopping:
-    """Follows the validation loss of the `trainable` weights; without a `patience` it does nothing."""
+    """Follows the validation loss; without a `patience` it does nothing.
+
+    Args:
+        trainable: The parameters that train, by name. A copy of the best ones is kept beside them.
+        patience: Evaluations without improvement after which training stops; None: never.
+    """
 
     def __init__(self, trainable: Mapping[str, Tensor], patience: int | None):
         self.trainable, self.patience = trainable, patience
-        self.loss, self.waited = math.inf, 0  # of the best evaluation; evaluations since then
-        self.best: dict[str, Tensor] = {}
+        self.best_loss, self.evaluations_since_best = math.inf, 0
+        self.best_weights: dict[str, Tensor] = {}
 
     @property
-    def over(self) -> bool:
-        return self.patience is not None and self.waited >= self.patience
+    def should_stop(self) -> bool:
+        return self.patience is not None and self.evaluations_since_best >= self.patience
 
-    def hear(self, losses: Mapping[str, float]) -> None:
-        """One evaluation's losses, by head; they count alike."""
+    def update(self, losses: Mapping[str, float]) -> None:
+        """Take an evaluation's losses into account; their sum is what should improve."""
         if self.patience is None or not losses:
             return
         loss = sum(losses.values())
-        if loss < self.loss:
-            self.loss, self.waited = loss, 0
-            self.best = {name: tensor.detach().clone() for name, tensor in self.trainable.items()}
+        if loss < self.best_loss:
+            self.best_loss, self.evaluations_since_best = loss, 0
+            self.best_weights = {name: tensor.detach().clone() for name, tensor in self.trainable.items()}
         else:
-            self.waited += 1
+            self.evaluations_since_best += 1
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Put the best weights back, if an evaluation was heard."""
-        for name, tensor in self.best.items():
+        """Put the best weights back, if there was an evaluation."""
+        for name, tensor in self.best_weights.items():
             self.trainable[name].copy_(tensor)
 
     def state(self) -> dict[str, Any]:
-        return {"loss": self.loss if self.best else None, "waited": self.waited}
+        """The state without the weights, for JSON."""
+        return {"loss": self.best_loss if self.best_weights else None, "waited": self.evaluations_since_best}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Without the weights; `best` gets room for them if there were any."""
-        self.waited = state["waited"]
+        """Restore what `state` returned; `best_weights` is only allocated, if there were any."""
+        self.evaluations_since_best = state["waited"]
         if state["loss"] is not None:
-            self.loss = state["loss"]
-            self.best = {name: torch.empty_like(tensor) for name, tensor in self.trainable.items()}
+            self.best_loss = state["loss"]
+            self.best_weights = {name: torch.empty_like(tensor) for name, tensor in self.trainable.items()}

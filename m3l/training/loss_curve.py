@@ -1,11 +1,15 @@
-"""The curve of a run: its losses, thinned to about a hundred points."""
+"""The loss curve of a run, thinned out."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
-class Curve:
-    """One point for every `every` steps: the means of what was added since the one before."""
+class LossCurve:
+    """A point for every few values: the means of what was added since the previous point.
+
+    Args:
+        every: Number of values that make a point.
+    """
 
     def __init__(self, every: int):
         self.every, self.step = max(1, every), 0
@@ -13,23 +17,26 @@ class Curve:
         self.pending: list[dict[str, float]] = []
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Add the values that were measured after a step, by name."""
         self.step = step
         self.pending.append(dict(values))
         if len(self.pending) >= self.every:
             self.flush()
 
     def flush(self) -> list[dict[str, float]]:
-        """Make a point of what is pending; returns all points."""
+        """Make a point of the pending values; returns all points."""
         names = {name for values in self.pending for name in values}
-        told = {n: [v[n] for v in self.pending if n in v] for n in sorted(names)}
-        if told:
-            self.points.append({"step": self.step, **{n: sum(v) / len(v) for n, v in told.items()}})
+        by_name = {name: [values[name] for values in self.pending if name in values] for name in sorted(names)}
+        if by_name:
+            means = {name: sum(values) / len(values) for name, values in by_name.items()}
+            self.points.append({"step": self.step, **means})
         self.pending = []
         return self.points
 
     def state(self) -> dict[str, Any]:
-        """What `load` goes on from, as JSON takes it."""
+        """The state that `load` restores, for JSON."""
         return {"step": self.step, "points": self.points, "pending": self.pending}
 
     def load(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state` returned."""
         self.step, self.points, self.pending = state["step"], list(state["points"]), list(state["pending"])

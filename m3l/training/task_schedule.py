@@ -1,4 +1,4 @@
-"""Which task a training step trains: Algorithm 1's THRESHOLD, drawn from the seed and the step."""
+"""What changes from step to step: the task (Algorithm 1's THRESHOLD) and the learning rate."""
 
 import math
 
@@ -6,23 +6,44 @@ import numpy as np
 
 from m3l.config import TaskConfig
 
+FINAL_LR = 0.02  # of the peak: where the cosine ends
+
 
 def draw_task(tasks: tuple[TaskConfig, ...], step: int, seed: int, cut: float) -> TaskConfig:
-    """THRESHOLD in [0, 100) > cut draws among the caption tasks, else among the likes tasks (method.md, section 4).
+    """The task that a step of the schedule `alternate` trains (Algorithm 1 of M3L).
 
-    The draw depends on seed and step alone: every rank takes the same branch, and a resumed run repeats it.
+    THRESHOLD is drawn uniformly from [0, 100): above the cut the step trains a caption task, else a likes task. The
+    draw depends on seed and step alone, so that all ranks take the same branch and a resumed run repeats it.
+
+    Args:
+        tasks: The tasks of the configuration; if they all have one head, it is always drawn.
+        step: The step, from 0 on.
+        seed: The seed of the run.
+        cut: What THRESHOLD is compared with (`train.cut`).
     """
     random = np.random.default_rng((seed, step))
-    head = "caption" if random.uniform(0, 100) > cut else "likes"
-    of_head = [task for task in tasks if task.head == head] or list(tasks)
-    return of_head[random.integers(len(of_head))]
+    threshold = random.uniform(0, 100)
+    head = "caption" if threshold > cut else "likes"
+    candidates = [task for task in tasks if task.head == head] or list(tasks)
+    return candidates[random.integers(len(candidates))]
 
 
-def learning_rate(step: int, warmup_steps: int, steps: int, rising_share: float) -> float:
-    """The factor of a step: rises at the start of each stage, stays in the warm-up, then falls as a cosine to 2%."""
-    rising = max(1, round(rising_share * steps))
-    if step < warmup_steps:
-        return min(1.0, (step + 1) / rising)
-    at, length = step - warmup_steps, max(1, steps - warmup_steps)
-    rise = 1.0 if warmup_steps else min(1.0, (at + 1) / rising)
-    return rise * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, at / length))))
+def lr_factor(step: int, alignment_steps: int, steps: int, warmup_share: float) -> float:
+    """The learning rate of a step, relative to its peak.
+
+    It rises linearly from the first step on, stays at the peak until the alignment stage ends, and then falls to 2%
+    along a cosine.
+
+    Args:
+        step: The step, from 0 on.
+        alignment_steps: Steps of the alignment stage, the first of the run; 0 if there is none.
+        steps: All steps of the run.
+        warmup_share: Share of all steps over which it rises.
+    """
+    warmup_steps = max(1, round(warmup_share * steps))
+    if step < alignment_steps:
+        return min(1.0, (step + 1) / warmup_steps)
+    after, length = step - alignment_steps, max(1, steps - alignment_steps)
+    warmup = 1.0 if alignment_steps else min(1.0, (after + 1) / warmup_steps)
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, after / length)))
+    return warmup * (FINAL_LR + (1 - FINAL_LR) * cosine)

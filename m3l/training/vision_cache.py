@@ -1,4 +1,4 @@
-"""A frozen ViT's patches of frames, kept in memory, so that a frame is looked at once in a training."""
+"""A cache of a frozen ViT's features, so that it runs once for each frame of a training."""
 
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
@@ -8,21 +8,26 @@ from torch import Tensor
 
 
 class VisionCache:
-    """Encoded frames -> the patches that `look` gives; what finds no room in `most_bytes` is looked at each time."""
+    """The features of encoded frames, cached up to a size; those that do not fit are computed each time.
 
-    def __init__(self, look: Callable[[Sequence[bytes]], Tensor], most_bytes: int):
-        self._look, self._room = look, most_bytes
-        self._kept: dict[bytes, Tensor] = {}
+    Args:
+        vision_features: Computes the features of encoded frames: (frame, patch, hidden).
+        max_bytes: Memory that the cache takes at most.
+    """
+
+    def __init__(self, vision_features: Callable[[Sequence[bytes]], Tensor], max_bytes: int):
+        self._vision_features, self._free_bytes = vision_features, max_bytes
+        self._cached: dict[bytes, Tensor] = {}
 
     @torch.no_grad()
     def __call__(self, images: Sequence[bytes]) -> Tensor:
-        """(frame, patch, hidden), in order; equal frames of a batch are looked at once."""
+        """The features (frame, patch, hidden) of the frames, in their order; equal frames are computed once."""
         keys = [blake2b(image, digest_size=16).digest() for image in images]
-        new = {key: image for key, image in zip(keys, images, strict=True) if key not in self._kept}
-        seen = dict(zip(new, self._look(list(new.values())), strict=True)) if new else {}
-        for key, patches in seen.items():
-            if patches.nbytes <= self._room:
-                self._room -= patches.nbytes
-                self._kept[key] = patches.cpu().clone()  # a copy of its own: a view would keep the whole batch
-        device = next(iter(seen.values())).device if seen else None
-        return torch.stack([seen[key] if key in seen else self._kept[key].to(device) for key in keys])
+        missing = {key: image for key, image in zip(keys, images, strict=True) if key not in self._cached}
+        computed = dict(zip(missing, self._vision_features(list(missing.values())), strict=True)) if missing else {}
+        for key, features in computed.items():
+            if features.nbytes <= self._free_bytes:
+                self._free_bytes -= features.nbytes
+                self._cached[key] = features.cpu().clone()  # a view would keep the features of the whole batch
+        device = next(iter(computed.values())).device if computed else None
+        return torch.stack([computed[key] if key in computed else self._cached[key].to(device) for key in keys])

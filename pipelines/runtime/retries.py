@@ -1,4 +1,4 @@
-"""What workers began and never ended: how a row that kills each worker which reads it is told from its neighbours."""
+"""Attempts that began and never ended: they tell a row that kills each worker which reads it from its neighbours."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,23 +7,27 @@ from m3l.data import storage
 
 
 class Attempts:
-    """Attempts at rows, kept as small files in a folder, local or `s3://`: they outlive a worker that dies."""
+    """Counts of attempts at rows, as small files in a folder that outlive a worker that dies.
+
+    Args:
+        folder: Where the counts are, local or `s3://`.
+    """
 
     def __init__(self, folder: str):
         self.folder = folder
 
-    def unended(self, ids: Sequence[str]) -> int:
-        """How many attempts at these rows have begun since one came to an end."""
+    def unfinished(self, ids: Sequence[str]) -> int:
+        """How many attempts at these rows have begun since one ended."""
         return int(storage.read_text(self._path(ids)) or 0)
 
     @contextmanager
     def attempt(self, ids: Sequence[str]) -> Iterator[None]:
-        """One more; its end makes them none, also by an exception, which the driver hears of."""
-        storage.write_text(self._path(ids), str(self.unended(ids) + 1))
+        """Count one attempt while the block runs; its end resets the count, also by an exception, which Ray reports."""
+        storage.write_text(self._path(ids), str(self.unfinished(ids) + 1))
         try:
             yield
         finally:
             storage.remove(self._path(ids))
 
     def _path(self, ids: Sequence[str]) -> str:
-        return f"{self.folder}/{storage.name_of(ids)}"
+        return f"{self.folder}/{storage.short_hash(ids)}"

@@ -1,84 +1,110 @@
-"""One rank of the retriever's training, and the samples that it reads."""
+"""One rank of the retriever's training."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import ray
 import ray.train
 import torch
-from ray.data import Dataset
+from ray.data import Dataset, ExecutionOptions
+from ray.train import DataConfig
 from ray.train.torch import get_device
 
-from m3l.config import Config, parse
+from m3l.config import Config
 from m3l.data import storage
-from m3l.data.keyed_rows import open_store
-from m3l.data.records import MediaFrames, Post
-from m3l.distributed.parallelize import spread
+from m3l.distributed.parallelize import parallelize
 from m3l.retriever.clip import Retriever
-from m3l.retriever.dataset import Sample, Shelf, make_sample
+from m3l.retriever.dataset import Sample, SampleCache
 from m3l.retriever.preprocess import Preprocess
-from m3l.retriever.training import Run, train
-
-SAMPLES = pa.schema(
-    [
-        ("post_id", pa.string()),
-        ("caption", pa.string()),
-        ("prompts", pa.list_(pa.string())),
-        ("frames", pa.int32()),
-        ("pixels", pa.binary()),  # frames x 3 x height x width bytes: what the towers read, and no more, travels
-    ]
-)
+from m3l.retriever.training import TrainContext, train
+from pipelines.runtime.torch_trainer import TrainLoop, torch_trainer
+from pipelines.runtime.train_run import run_with_progress, train_state_folder
 
 
-def samples(config: Config, ids: list[str], preprocess: Preprocess) -> Dataset:
-    """The SAMPLES of posts, in the order that the seed gives; posts without readable frames are left out."""
-    posts, keyframes = config.paths.of("posts"), config.paths.of("keyframes")
-    shared = ray.put(np.random.default_rng(config.seed).permutation(ids))
+def train_retrievers(
+    title: str, steps: int, train_loop: TrainLoop, loop_config: dict[str, Any], config: Config, data: Dataset
+) -> tuple[dict[str, float], list[dict[str, float]]]:
+    """Train retrievers on `train.workers` ranks, each with its shard of the data, under a progress bar.
 
-    def load(block: pa.Table) -> pa.Table:
-        known, media = open_store(posts, "post_id"), open_store(keyframes, "media_id")
-        rows = []
-        for post_id in ray.get(shared)[block["id"].to_numpy()]:
-            post = Post.model_validate(known[post_id][0])
-            files = [MediaFrames.model_validate(row) for m in post.media for row in media.get(m.media_id)[:1]]
-            if sample := make_sample(post, files, config.tasks, preprocess):
-                pixels = sample.pixels.contiguous().numpy()
-                rows.append(vars(sample) | {"frames": len(pixels), "pixels": pixels.tobytes()})
-        return pa.Table.from_pylist(rows, schema=SAMPLES)
+    Args:
+        title: Name of the bar.
+        steps: Steps of the run.
+        train_loop: What each rank runs.
+        loop_config: Its argument, to which `log`, the handle of the run's `RunLog`, is added.
+        config: Number of ranks, and what each takes (`ray.clip_cpus`, `ray.clip_gpus`).
+        data: SAMPLES.
 
-    blocks = -(-len(ids) // config.ray.block_rows)
-    numbers = ray.data.range(len(ids), override_num_blocks=blocks)
-    return numbers.map_batches(load, batch_format="pyarrow", batch_size=None, num_cpus=1)
+    Returns:
+        The final values that rank 0 reported, and the points of its curve.
+    """
+    folder = train_state_folder(config.paths.run)
+    name = f"run-{os.urandom(6).hex()}"  # a name that was used before would resume another run
+
+    def fit(log: Any) -> None:
+        torch_trainer(
+            train_loop,
+            loop_config | {"log": log},
+            data,
+            # In order: otherwise a rank gets the blocks that are read first, and no training can be repeated.
+            DataConfig(execution_options=ExecutionOptions(preserve_order=True)),
+            name=name,
+            folder=folder,
+            workers=config.train.workers,
+            cpus=config.ray.clip_cpus,
+            gpus=config.ray.clip_gpus,
+        ).fit()
+
+    try:
+        return run_with_progress(title, steps, config.train.workers, fit)
+    finally:
+        storage.remove(f"{folder}/{name}")  # of a run that is never resumed
 
 
-class Told:
-    """What a rank reports of its steps; rank 0 passes it on to the log."""
+class StepReporter:
+    """What a rank reports of its steps; rank 0 passes it on to the log.
+
+    Args:
+        log: Handle of the run's `RunLog`.
+    """
 
     def __init__(self, log: Any):
         self.log, self.done = log, 0
         self.last: dict[str, float] = {}
-        self.first = ray.train.get_context().get_world_rank() == 0
+        self.is_first = ray.train.get_context().get_world_rank() == 0
+
+    def phase(self, phase: str) -> None:
+        """What the run waits for, until its next step."""
+        if self.is_first:
+            self.log.set_phase.remote(phase)
 
     def __call__(self, losses: dict[str, float]) -> None:
+        """Report the losses of one more step."""
         self.done += 1
         self.last.update(losses)
-        if self.first:
+        if self.is_first:
             self.log.add.remote(self.done, losses)
 
     def finish(self) -> None:
-        if self.first:
+        """Report the number of steps and the last losses."""
+        if self.is_first:
             ray.get(self.log.finish.remote({"steps": self.done, **self.last}))
 
 
-def begin(config: Config, preprocess: Preprocess, told: Told) -> Run:
-    """This rank's part in a run of Ray Train, with its threads and its shard of the SAMPLES."""
+def make_run(preprocess: Preprocess, seed: int, threads: int, report: StepReporter) -> TrainContext:
+    """This rank's part in a run of Ray Train; reads its shard of the SAMPLES.
+
+    Args:
+        preprocess: What made the pixels, whose height and width it knows.
+        seed: Seed of PyTorch and of the batches.
+        threads: Threads for PyTorch.
+        report: Gets the losses of each step.
+    """
     device, shard = get_device(), ray.train.get_dataset_shard("train")
-    torch.set_num_threads(max(1, int(config.ray.clip_cpus)))
-    torch.manual_seed(config.seed)
+    torch.set_num_threads(max(1, threads))
+    torch.manual_seed(seed)
 
     def stream() -> Iterator[Sample]:
         for block in shard.iter_batches(batch_size=None, batch_format="pyarrow"):
@@ -87,23 +113,33 @@ def begin(config: Config, preprocess: Preprocess, told: Told) -> Run:
                 pixels = pixels.view(-1, 3, preprocess.height, preprocess.width)
                 yield Sample(row["post_id"], row["caption"], tuple(row["prompts"]), pixels)
 
-    return Run(Shelf(stream), config.seed, told, lambda module: spread(module, "ddp", device))
+    report.phase("reading the first samples")
+    run = TrainContext(SampleCache(stream), seed, report, lambda module: parallelize(module, "ddp", device))
+    report.phase("computing the first steps")
+    return run
 
 
-def work(task: dict[str, Any]) -> None:
-    """One rank of Ray Train."""
-    config = parse(task["config"])
-    retriever: Retriever = ray.get(task["retriever"]).to(get_device())
-    told = Told(task["log"])
-    trained = train(retriever, config.retriever, begin(config, retriever.preprocess, told))
-    if told.first:
-        save(trained.student, task["folder"])
-        save(trained.teacher, f"{task['folder']}/teacher")
-    told.finish()
+def train_loop_per_worker(loop_config: dict[str, Any]) -> None:
+    """One rank of Ray Train.
+
+    Args:
+        loop_config: `config`, the `Config`; `retriever`, a reference to the retriever to train; `folder`, where it
+            goes; `log`, the handle of the run's `RunLog`.
+    """
+    config: Config = loop_config["config"]
+    report = StepReporter(loop_config["log"])
+    retriever: Retriever = ray.get(loop_config["retriever"]).to(get_device())
+    run = make_run(retriever.preprocess, config.seed, int(config.ray.clip_cpus), report)
+    trained = train(retriever, config.retriever, run)
+    if report.is_first:
+        report.phase("writing the retriever")
+        save(trained.student, loop_config["folder"])
+        save(trained.teacher, f"{loop_config['folder']}/teacher")
+    report.finish()
 
 
 def save(retriever: Retriever, folder: str) -> None:
     """Write a retriever into a folder, local or `s3://`."""
-    with tempfile.TemporaryDirectory() as made:
-        retriever.save(made)
-        storage.upload(Path(made), folder)
+    with tempfile.TemporaryDirectory() as temporary:
+        retriever.save(temporary)
+        storage.upload(Path(temporary), folder)

@@ -1,4 +1,4 @@
-"""One trial of a sweep: a `train` for each seed, cut off where Ray Tune says so, and kept so that it can go on."""
+"""One trial of a sweep: a training for each seed, ended where Ray Tune says so, and recorded so that it can go on."""
 
 import threading
 import time
@@ -9,67 +9,87 @@ from typing import Any
 from ray.tune import Trainable
 
 from m3l.config import Config, override, parse
-from m3l.tuning import trial_records
-from m3l.tuning.search_space import OBJECTIVE, Point, name, retriever
-from pipelines.runtime.train_run import Judge
-from pipelines.train import fit
+from m3l.tuning.search_space import Point, point_name, retriever_part
+from m3l.tuning.trial_records import OBJECTIVE, read_record, trial_folder, write_record
+from pipelines.runtime.train_run import ShouldContinue
+from pipelines.workers.run_training import run_training
 
 
-def retrieved(config: Config, point: Point, seed: int) -> dict[str, str]:
-    """The paths of the retriever and of the contexts that a point's trial reads, if it has its own."""
-    if not (own := retriever(point)):
+def retriever_paths(config: Config, point: Point, seed: int) -> dict[str, str]:
+    """The paths of the retriever and of the contexts that a point's trial reads, if it has its own.
+
+    Args:
+        config: The sweep's configuration.
+        point: The values that the trial tries.
+        seed: The seed of the training.
+
+    Returns:
+        Dotted field -> folder; empty where the point changes nothing of the retriever.
+    """
+    if not (settings := retriever_part(point)):
         return {}
-    folder = f"{config.paths.of('tune')}/retrievers/{name(own)}-seed{seed}"
-    return {f"paths.{made}": f"{folder}/{made}" for made in ("retriever", "embeddings", "context")}
+    folder = f"{config.paths.of('tune')}/retrievers/{point_name(settings)}-seed{seed}"
+    return {f"paths.{part}": f"{folder}/{part}" for part in ("retriever", "embeddings", "context")}
 
 
-def settings(config: Config, point: Point, seed: int) -> Config:
-    """The configuration of one run of a trial."""
-    quick = {
+def trial_config(config: Config, point: Point, seed: int) -> Config:
+    """The configuration of one training of a trial.
+
+    Args:
+        config: The sweep's configuration.
+        point: The values that the trial tries.
+        seed: The seed of the training.
+    """
+    shorter = {
         "seed": seed,
         "train.workers": config.tune.trial_workers,
         "train.min_workers": None,
         "train.epochs": config.tune.epochs,
-        "train.warmup_epochs": min(config.train.warmup_epochs, config.tune.epochs),
+        "train.alignment_epochs": min(config.train.alignment_epochs, config.tune.epochs),
     }
-    return override(config, {**quick, **retrieved(config, point, seed), **point})
+    return override(config, {**shorter, **retriever_paths(config, point, seed), **point})
 
 
 class Trial(Trainable):
-    """Ray Tune's view of a trial: a step lasts until the next evaluation, and training waits for what is said of it."""
+    """Ray Tune's view of a trial: a step lasts until the next evaluation, and training waits for Tune's decision.
+
+    The training runs in a thread. Each evaluation goes to Tune through `results`, and Tune's decision comes back
+    through `decisions`: its next call of `step` means to go on, `cleanup` means to stop.
+    """
 
     def setup(self, config: dict[str, Any], base: str) -> None:
         self.base, self.point = parse(base), config["point"]
-        self.record = trial_records.read(self.base, self.point)
+        self.folder = self.base.paths.of("tune")
+        self.record = read_record(self.folder, self.point)
         self._write()
-        self.said: Queue[bool] = Queue()
-        self.heard: Queue[dict[str, Any] | Exception] = Queue()
+        self.decisions: Queue[bool] = Queue()
+        self.results: Queue[dict[str, Any] | Exception] = Queue()
         self.thread = threading.Thread(target=self._train, daemon=True)
 
     def step(self) -> dict[str, Any]:
         if self.thread.ident is None:
             self.thread.start()
         else:
-            self.said.put(True)
-        heard = self.heard.get()
-        if isinstance(heard, Exception):
-            raise heard
-        return heard
+            self.decisions.put(True)
+        result = self.results.get()
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     def cleanup(self) -> None:
-        """Ends the training that waits for a word, with its workers and all that they hold of the cluster."""
-        self.said.put(False)
+        """Ends the training that waits for a decision, with its workers and all that they hold of the cluster."""
+        self.decisions.put(False)
         if self.thread.ident is not None:
             self.thread.join()
 
     def _train(self) -> None:
         try:
             for seed in range(self.base.seed, self.base.seed + self.base.tune.seeds):
-                if seed in [known["seed"] for known in self.record["seeds"]]:
+                if seed in [done["seed"] for done in self.record["seeds"]]:
                     continue
-                config = settings(self.base, self.point, seed)
-                folder = f"{trial_records.folder_of(self.base, self.point)}/seed{seed}"
-                metrics = fit(config, folder, self.base.tune.posts, "trial", self._judge(seed))
+                config = trial_config(self.base, self.point, seed)
+                folder = f"{trial_folder(self.folder, self.point)}/seed{seed}"
+                metrics = run_training(config, folder, self.base.tune.posts, "trial", self._should_continue(seed))
                 if self.record["end"] == "stopped":
                     return
                 losses = {key: value for key, value in metrics.items() if key.startswith("validation_")}
@@ -77,31 +97,32 @@ class Trial(Trainable):
                 self._write()
             self.record |= {"end": "finished", "error": None}
             self._write()
-            self._tell(fmean(known[OBJECTIVE] for known in self.record["seeds"]), {})
+            self._report(fmean(done[OBJECTIVE] for done in self.record["seeds"]), {})
         except Exception as error:
             self.record["error"] = str(error).strip().split("\n")[-1]
             self._write()
-            self.heard.put(error)
+            self.results.put(error)
 
-    def _judge(self, seed: int) -> Judge:
-        def judge(step: int, losses: dict[str, float]) -> bool:
-            before = self.record["evaluations"]
-            if (seed, step) not in [(known["seed"], known["step"]) for known in before]:
-                objective = fmean([*(known[OBJECTIVE] for known in self.record["seeds"]), sum(losses.values())])
-                before.append({"seed": seed, "step": step, OBJECTIVE: objective, "at": time.time(), **losses})
-                self._write()
-                self._tell(objective, {f"validation_{name}": value for name, value in losses.items()})
-                if not self.said.get():
-                    self.record["end"] = "stopped"
-                    return False
+    def _should_continue(self, seed: int) -> ShouldContinue:
+        def should_continue(step: int, losses: dict[str, float]) -> bool:
+            evaluations = self.record["evaluations"]
+            if (seed, step) in [(earlier["seed"], earlier["step"]) for earlier in evaluations]:
+                return True  # decided before the sweep was cut off
+            objective = fmean([*(done[OBJECTIVE] for done in self.record["seeds"]), sum(losses.values())])
+            evaluations.append({"seed": seed, "step": step, OBJECTIVE: objective, "at": time.time(), **losses})
+            self._write()
+            self._report(objective, {f"validation_{name}": value for name, value in losses.items()})
+            if not self.decisions.get():
+                self.record["end"] = "stopped"
+                return False
             return True
 
-        return judge
+        return should_continue
 
-    def _tell(self, objective: float, losses: dict[str, float]) -> None:
-        """What Ray Tune hears: the objective, a mean over the seeds so far, after so many evaluations."""
-        told: dict[str, Any] = {"evaluation": len(self.record["evaluations"]), OBJECTIVE: objective, **losses}
-        self.heard.put(told | ({"done": True, "end": "finished"} if self.record["end"] else {}))
+    def _report(self, objective: float, losses: dict[str, float]) -> None:
+        """What Ray Tune gets: the objective, a mean over the seeds so far, after so many evaluations."""
+        result: dict[str, Any] = {"evaluation": len(self.record["evaluations"]), OBJECTIVE: objective, **losses}
+        self.results.put(result | ({"done": True, "end": "finished"} if self.record["end"] else {}))
 
     def _write(self) -> None:
-        trial_records.write(self.base, self.record)
+        write_record(self.folder, self.record)

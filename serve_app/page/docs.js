@@ -1,10 +1,10 @@
-// The interface from openapi.json: every route with its fields and its refusals.
+// Documents the API from openapi.json: every route with its fields and errors.
 
 function element(tag, text, ...children) {
-  const made = document.createElement(tag);
-  made.textContent = text;
-  made.append(...children);
-  return made;
+  const node = document.createElement(tag);
+  node.textContent = text;
+  node.append(...children);
+  return node;
 }
 
 const base = new URL(".", location.href).href;
@@ -19,28 +19,28 @@ function type(part) {
   return part.type === "array" ? `[${type(part.items)}]` : part.format ?? part.type ?? "any";
 }
 
-function fields(part, asked) {
+function fields(part, isRequest) {
   const rows = Object.entries(part?.properties ?? {}).flatMap(([name, field]) => [
     element("dt", "", element("code", name)),
-    element("dd", [type(field), asked && part.required?.includes(name) && "required", field.description].filter(Boolean).join(", ")),
+    element("dd", [type(field), isRequest && part.required?.includes(name) && "required", field.description].filter(Boolean).join(", ")),
   ]);
   return rows.length ? [element("dl", "", ...rows)] : [];
 }
 
-function route(path, method, said) {
-  const asked = schema(Object.values(said.requestBody?.content ?? {})[0]?.schema);
-  const answered = schema(said.responses["200"]?.content?.["application/json"]?.schema);
-  const refusals = Object.entries(said.responses).filter(([status]) => status !== "200");
+function route(path, method, operation) {
+  const request = schema(Object.values(operation.requestBody?.content ?? {})[0]?.schema);
+  const response = schema(operation.responses["200"]?.content?.["application/json"]?.schema);
+  const errors = Object.entries(operation.responses).filter(([status]) => status !== "200");
   return element("article", "",
     element("h3", "", element("b", method.toUpperCase()), element("code", path)),
-    element("div", said.summary),
-    ...(asked ? [element("h2", Object.keys(said.requestBody.content)[0]), ...fields(asked, true)] : []),
-    ...(answered?.properties ? [element("h2", "Answer"), ...fields(answered)] : []),
-    ...(refusals.length ? [element("h2", "Refusals"), element("dl", "", ...refusals.flatMap(([status, why]) => [
-      element("dt", "", element("code", status)), element("dd", why.description)]))] : []));
+    element("div", operation.summary),
+    ...(request ? [element("h2", Object.keys(operation.requestBody.content)[0]), ...fields(request, true)] : []),
+    ...(response?.properties ? [element("h2", "Response"), ...fields(response)] : []),
+    ...(errors.length ? [element("h2", "Errors"), element("dl", "", ...errors.flatMap(([status, error]) => [
+      element("dt", "", element("code", status)), element("dd", error.description)]))] : []));
 }
 
 document.getElementById("example").textContent =
   `curl ${base}v1/simulate/upload \\\n  -F username=nasa -F posted_at=2021-07-20T15:00Z -F files=@video.mp4`;
 document.getElementById("routes").append(...Object.entries(spec.paths).flatMap(([path, methods]) =>
-  Object.entries(methods).map(([method, said]) => route(path, method, said))));
+  Object.entries(methods).map(([method, operation]) => route(path, method, operation))));

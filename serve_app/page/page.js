@@ -1,4 +1,4 @@
-// What a stranger wrote reaches the page as text and never as markup: textContent alone.
+// Text from other people is only ever set by textContent, never as markup.
 
 const $ = (id) => document.getElementById(id);
 const form = $("form"), drop = $("drop"), picker = $("files"), previews = $("previews");
@@ -6,9 +6,9 @@ const count = new Intl.NumberFormat(undefined, { maximumFractionDigits: 0 });
 let chosen = []; // [{ file, url, view }]
 
 function element(tag, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children);
-  return made;
+  const node = Object.assign(document.createElement(tag), properties);
+  node.append(...children);
+  return node;
 }
 
 // ---- choosing files
@@ -28,7 +28,7 @@ function show() {
   previews.replaceChildren(...chosen.map((item) => {
     const remove = element("button", { type: "button", textContent: "×", ariaLabel: `Remove ${item.file.name}` });
     remove.addEventListener("click", (event) => {
-      event.preventDefault(); // the label would open the file dialogue
+      event.preventDefault(); // or the label opens the file dialog
       chosen = chosen.filter((other) => other !== item);
       URL.revokeObjectURL(item.url);
       show();
@@ -57,12 +57,12 @@ async function ask(button, more = {}) {
   if (!form.reportValidity()) return;
   const label = button.textContent;
   button.disabled = true;
-  button.textContent = "Looking …";
+  button.textContent = "Predicting …";
   try {
     const response = await fetch("v1/simulate/upload", { method: "POST", body: body(more), headers: headers() });
-    const said = await response.json().catch(() => ({ detail: `HTTP ${response.status}` }));
-    if (response.ok) answer(said);
-    else refuse(said.detail, response.status);
+    const reply = await response.json().catch(() => ({ detail: `HTTP ${response.status}` }));
+    if (response.ok) answer(reply);
+    else refuse(reply.detail, response.status);
   } catch {
     refuse("The service cannot be reached.");
   }
@@ -93,35 +93,35 @@ function refuse(detail, status) {
     $("key").hidden = false;
     form.elements.key.focus();
   }
-  $("refusal").textContent = status === 401 ? "This service asks for a key." : detail;
-  present("refusal", "told");
+  $("refusal").textContent = status === 401 ? "This service needs an API key." : detail;
+  present("refusal", "result");
 }
 
 // ---- showing the answer
 
-function answer(said) {
+function answer(reply) {
   if (form.elements.key.value) sessionStorage.setItem("key", form.elements.key.value);
-  $("likes").textContent = said.likes === null ? "–" : count.format(said.likes);
-  const range = said.likes_low !== null;
+  $("likes").textContent = reply.likes === null ? "–" : count.format(reply.likes);
+  const range = reply.likes_low !== null;
   for (const part of document.querySelectorAll(".range, .ends")) part.hidden = !range;
-  $("low").textContent = count.format(said.likes_low);
-  $("high").textContent = count.format(said.likes_high);
-  $("dot").style.left = `${(100 * (said.likes - said.likes_low)) / (said.likes_high - said.likes_low || 1)}%`;
-  $("caption").textContent = said.caption || "(nothing was written)";
-  const files = [...new Set(said.frames.map((frame) => frame.media_id))];
-  const wrong = said.media_errors.map((item) => element("li", { textContent: `${item.name}: ${item.error.replace(/^\w+: /, "")}` }));
-  const without = said.frames.length ? [] : [element("li", { textContent: "No media was read: this answer rests on the account, the time and the words." })];
-  const cold = said.cold_account ? [element("li", { textContent: "The model knows nothing of this account: the likes are far less sure." })] : [];
-  const reasons = said.why ?? [];
+  $("low").textContent = count.format(reply.likes_low);
+  $("high").textContent = count.format(reply.likes_high);
+  $("dot").style.left = `${(100 * (reply.likes - reply.likes_low)) / (reply.likes_high - reply.likes_low || 1)}%`;
+  $("caption").textContent = reply.caption || "(empty)";
+  const files = [...new Set(reply.frames.map((frame) => frame.media_id))];
+  const wrong = reply.media_errors.map((item) => element("li", { textContent: `${item.name}: ${item.error.replace(/^\w+: /, "")}` }));
+  const without = reply.frames.length ? [] : [element("li", { textContent: "No media could be read: the prediction is based on the account, the time and the text." })];
+  const cold = reply.cold_account ? [element("li", { textContent: "This account is new to the model: the predicted likes are much less certain." })] : [];
+  const reasons = reply.why ?? [];
   $("media").replaceChildren(...files.map((id) => film(
-    said.frames.filter((frame) => frame.media_id === id),
+    reply.frames.filter((frame) => frame.media_id === id),
     reasons.filter((reason) => reason.media_id === id))));
-  $("ask-why").hidden = said.why !== null || said.likes === null;
-  $("why-lead").hidden = said.why === null;
+  $("ask-why").hidden = reply.why !== null || reply.likes === null;
+  $("why-lead").hidden = reply.why === null;
   $("why").replaceChildren(...reasons.filter(({ part }) => part !== "frame")
     .sort((a, b) => Math.abs(b.effect) - Math.abs(a.effect)).map(reason));
   $("notes").replaceChildren(...cold, ...without, ...wrong);
-  present("told", "refusal");
+  present("result", "refusal");
 }
 
 const PARTS = { media: "all media", username: "the account", posted_at: "the time" };
@@ -133,7 +133,7 @@ function reason({ part, effect }) {
     element("b", { textContent: change(effect) }));
 }
 
-// An effect on log(1 + likes) as the share by which it changes the likes.
+// An effect on log(1 + likes) as a change of the likes in percent.
 function change(effect) {
   const share = Math.round(100 * Math.expm1(effect));
   return `${share < 0 ? "−" : "+"}${Math.abs(share)}%`;
@@ -146,7 +146,7 @@ function film(frames, reasons) {
     element("img", { src: frame.image, alt: `frame at ${clock(frame.time_s)}` }),
     element("small", { textContent: frames.length > 1 ? clock(frame.time_s) : "" }),
     ...reasons.filter(({ part, time_s }) => part === "frame" && time_s === frame.time_s)
-      .map(({ effect }) => element("small", { className: "effect", title: "what this frame does to the likes", textContent: change(effect) }))));
+      .map(({ effect }) => element("small", { className: "effect", title: "effect of this frame on the predicted likes", textContent: change(effect) }))));
   const strip = element("ul", { className: frames.length > 1 ? "strip" : "strip single" }, ...cells);
   if (frames.length === 1) return element("figure", {}, strip);
 
@@ -165,15 +165,15 @@ function film(frames, reasons) {
       part.addEventListener("pointerleave", () => { cell.classList.remove("on"); marks[i].classList.remove("on"); });
     }
   });
-  const caption = element("figcaption", { textContent: `${frames.length} frames; the higher the mark, the closer to the post` });
+  const caption = element("figcaption", { textContent: `${frames.length} frames; the higher the mark, the more similar to the post` });
   return element("figure", {}, caption, line, strip);
 }
 
-// How long the file runs: the browser knows it of a video that it can play, else the last frame says.
+// The length of the file in seconds: from the browser if it can play the video, else the time of the last frame.
 function length(frames) {
   const last = frames.at(-1).time_s;
-  const known = chosen.map(({ view }) => view.duration).filter((s) => Number.isFinite(s) && s >= last);
-  return chosen.length === 1 && known.length ? known[0] : last || 1;
+  const lengths = chosen.map(({ view }) => view.duration).filter((s) => Number.isFinite(s) && s >= last);
+  return chosen.length === 1 && lengths.length ? lengths[0] : last || 1;
 }
 
 function clock(seconds) {

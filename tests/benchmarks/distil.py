@@ -1,7 +1,7 @@
-"""The frames stage against ffmpeg and Katna, side by side: `python -m tests.benchmarks.distil --json FILE`.
+"""Extracting key frames against ffmpeg and Katna, side by side: `python -m tests.benchmarks.distil --json FILE`.
 
-Our step opens a video, decodes what is needed, samples at 2 frames a second, selects 50 and encodes them. Beside
-it, interleaved: ffmpeg, which decodes and samples only, and Katna's own extract_video_keyframes.
+Ours opens a video, decodes what is needed, samples 2 frames per second, selects 50 and encodes them. It alternates
+with ffmpeg, which decodes and samples only, and with Katna's own extract_video_keyframes.
 """
 
 import json
@@ -26,38 +26,38 @@ from tests.benchmarks.measure import Cost, cost_of_command, cost_of_step
 
 FFMPEG_GOAL, KATNA_CPU_GOAL, KATNA_MEMORY_GOAL = 0.75, 50, 0.25
 CLIPS: tuple[tuple[int, Mood], ...] = ((720, "lively"), (720, "calm"), (1080, "lively"))
-Way = Callable[[Path, Path], Cost]  # a video and an empty folder
+Measure = Callable[[Path, Path], Cost]  # (video, empty folder) -> cost
 
 
 def main(
-    repeats: Annotated[int, typer.Option(help="of our step and of ffmpeg, interleaved")] = 3,
-    katna_repeats: Annotated[int, typer.Option(help="three CPU minutes each; 0 leaves Katna out")] = 1,
-    katna_1080p: Annotated[bool, typer.Option("--katna-1080p", help="Katna at 1080p too")] = False,
+    repeats: Annotated[int, typer.Option(help="measurements of ours and of ffmpeg, interleaved")] = 3,
+    katna_repeats: Annotated[int, typer.Option(help="measurements of Katna, of three CPU minutes each; 0: none")] = 1,
+    katna_1080p: Annotated[bool, typer.Option("--katna-1080p", help="measure Katna at 1080p, too")] = False,
     json_path: Annotated[Path | None, typer.Option("--json", help="write the figures here")] = None,
 ) -> None:
-    """Medians of CPU seconds and of peak memory, of each process and its children."""
+    """Print the medians of CPU seconds and peak memory, of each process with its children."""
     if not shutil.which("ffmpeg"):
-        print("No ffmpeg on this machine, so nothing to compare with: apt-get install ffmpeg")
+        print("ffmpeg is not installed, so there is no comparison with it: apt-get install ffmpeg")
     rows = []
     for height, mood in CLIPS:
         video = footage(height, mood)
-        ways = dict(_ways(katna_repeats > 0 and (height == 720 or katna_1080p)))
-        costs: dict[str, list[Cost]] = {name: [] for name in ways}
+        tools = dict(_tools(katna_repeats > 0 and (height == 720 or katna_1080p)))
+        costs: dict[str, list[Cost]] = {name: [] for name in tools}
         for repeat in range(max(repeats, katna_repeats)):
-            for name, way in ways.items():
+            for name, measure in tools.items():
                 if repeat < (katna_repeats if name == "katna" else repeats):
                     with tempfile.TemporaryDirectory() as folder:
-                        costs[name].append(way(video, Path(folder)))
+                        costs[name].append(measure(video, Path(folder)))
         rows += _rows(f"{height}p {mood}", costs)
         identity = exact.compare(video)
-        rows[-len(ways)] |= identity._asdict()  # ours
+        rows[-len(tools)] |= identity._asdict()  # the row of "ours"
     figures = {"machine": _machine(), "rows": rows}
     _show(figures)
     if json_path:
         json_path.write_text(json.dumps(figures, indent=2) + "\n")
 
 
-def _ways(katna: bool) -> Iterator[tuple[str, Way]]:
+def _tools(katna: bool) -> Iterator[tuple[str, Measure]]:
     yield "ours", lambda video, folder: cost_of_step("tests.benchmarks.ours", video, folder)
     if shutil.which("ffmpeg"):
         yield "ffmpeg", lambda video, folder: cost_of_command(_ffmpeg(video), folder)
@@ -76,14 +76,14 @@ def _rows(video: str, costs: dict[str, list[Cost]]) -> list[dict[str, object]]:
     return [
         {
             "video": video,
-            "way": name,
+            "tool": name,
             "repeats": len(each),
             "cpu_s": round(cpu_s[name], 2),
             "all_cpu_s": [round(cost.cpu_s, 2) for cost in each],
-            "cpu_of_ours_in_its": round(cpu_s["ours"] / cpu_s[name], 4),
+            "ours_cpu_ratio": round(cpu_s["ours"] / cpu_s[name], 4),
             "wall_s": round(median(cost.wall_s for cost in each), 2),
             "peak_mib": round(peak_mib[name]),
-            "memory_of_ours_in_its": round(peak_mib["ours"] / peak_mib[name], 3),
+            "ours_memory_ratio": round(peak_mib["ours"] / peak_mib[name], 3),
         }
         | each[-1].output
         for name, each in costs.items()
@@ -100,12 +100,20 @@ def _machine() -> dict[str, object]:
 
 def _show(figures: dict) -> None:
     table = Table(
-        "video", "way", "repeats", "CPU s", "ours / it", "peak MiB", "ours / it", "goal", title="frames of 60 s"
+        "video",
+        "tool",
+        "repeats",
+        "CPU s",
+        "ours / this",
+        "peak MiB",
+        "ours / this",
+        "goal",
+        title="key frames of 60 s of video",
     )
     for row in figures["rows"]:
-        cpu, memory = row["cpu_of_ours_in_its"], row["memory_of_ours_in_its"]
+        cpu, memory = row["ours_cpu_ratio"], row["ours_memory_ratio"]
         goal = ""
-        match row["way"]:
+        match row["tool"]:
             case "ffmpeg":
                 goal = f"{_mark(cpu <= FFMPEG_GOAL)} CPU at most {FFMPEG_GOAL}"
             case "katna":
@@ -116,7 +124,7 @@ def _show(figures: dict) -> None:
                 goal = f"{_mark(not wrong)} {row['samples'] - wrong} of {row['samples']} samples exact"
         cells = (
             row["video"],
-            row["way"],
+            row["tool"],
             row["repeats"],
             row["cpu_s"],
             f"{cpu:.3f}",

@@ -1,6 +1,6 @@
-"""The driver's memory as posts grow tenfold, ingest and frames: `python -m tests.benchmarks.driver`.
+"""The driver's memory in ingest and frames with ten times as many posts: `python -m tests.benchmarks.driver`.
 
-The posts share tiny pictures, ten posts a picture, so that what grows is what the driver keeps in mind.
+Ten posts share each tiny picture, so that the driver's bookkeeping is what grows.
 """
 
 import csv
@@ -23,15 +23,15 @@ from m3l.config import load
 from pipelines import frames, ingest
 from pipelines.runtime.session import connect
 
-POSTS_A_PICTURE = 10
+POSTS_PER_PICTURE = 10
 COLUMNS = ("id", "date", "likes", "content", "username", "media", "inferred company")
 
 
 def main(
-    posts: Annotated[int, typer.Option(help="of the larger table; the other has a tenth")] = 100_000,
+    posts: Annotated[int, typer.Option(help="posts in the larger table; the smaller one has a tenth")] = 100_000,
     table_path: Annotated[Path | None, typer.Option("--table", hidden=True)] = None,
 ) -> None:
-    """Peak resident memory of the driver's process alone."""
+    """Print the peak resident memory of the driver process alone."""
     if table_path:
         print(json.dumps(_drive(table_path)))
         return
@@ -43,21 +43,21 @@ def main(
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             peaks.append(json.loads(done.stdout.splitlines()[-1]))
             table.add_row(f"{count:,}", *(f"{peak:.0f}" for peak in peaks[-1]))
-    more = peaks[1][-1] - peaks[0][-1]
-    Console(width=100).print(table, f"{more:.0f} MiB more for {posts - posts // 10:,} posts more")
+    growth = peaks[1][-1] - peaks[0][-1]
+    Console(width=100).print(table, f"{growth:.0f} MiB more for {posts - posts // 10:,} more posts")
 
 
 def _write(run: Path, posts: int) -> Path:
-    """A table of the challenge's columns, and below media/ the one picture under all its names."""
+    """A table with the challenge's columns, and one picture under many names in media/."""
     (run / "media").mkdir()
     cv2.imwrite(str(run / "media" / "0.jpg"), np.zeros((16, 16, 3), np.uint8))
-    for number in range(1, posts // POSTS_A_PICTURE):
+    for number in range(1, posts // POSTS_PER_PICTURE):
         os.link(run / "media" / "0.jpg", run / "media" / f"{number}.jpg")
     with (run / "posts.csv").open("w", newline="") as sink:
         writer = csv.writer(sink)
         writer.writerow(COLUMNS)
         for number in range(posts):
-            picture = f"[Photo(previewUrl='', fullUrl='{number // POSTS_A_PICTURE}.jpg')]"
+            picture = f"[Photo(previewUrl='', fullUrl='{number // POSTS_PER_PICTURE}.jpg')]"
             text = f"{number} stories of a brand and what it sells"
             writer.writerow([number, "2020-07-19 00:07:00", number % 500, text, f"a{number % 99}", picture, "brand"])
     return run / "posts.csv"

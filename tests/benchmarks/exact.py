@@ -1,4 +1,4 @@
-"""Whether sampling by plan gives what decoding everything gives: times and pixels."""
+"""Whether sampling with skipped frames gives the same times and pixels as a full decode."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -12,13 +12,15 @@ from tests.benchmarks.ours import CONFIG
 
 
 class Identity(NamedTuple):
+    """How many samples a full decode gives, and how many of ours differ from them."""
+
     samples: int
     wrong_times: int
     wrong_pictures: int
 
 
 def compare(path: Path) -> Identity:
-    """Our samples against the plainest full decode: of each half second, the first frame."""
+    """Compare our samples with those of a simple full decode: the first frame of each half second."""
     format = sniff(path)
     assert format == "mov"
     samples = sample_video(path, format, CONFIG).frames

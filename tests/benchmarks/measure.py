@@ -1,4 +1,4 @@
-"""What a command costs: CPU seconds and peak memory of the process and all its children."""
+"""The cost of a command: CPU seconds and peak memory of its process and all children."""
 
 import json
 import os
@@ -13,22 +13,31 @@ from typing import NamedTuple
 
 import psutil
 
-_EVERY_S = 0.05  # how often memory is looked at
+_INTERVAL_S = 0.05  # between measurements of memory
 
 
 class Cost(NamedTuple):
-    cpu_s: float  # of the step alone
-    peak_mib: float  # proportional set size, summed over all processes, what it has imported included
+    """What a command cost.
+
+    Attributes:
+        cpu_s: CPU seconds; of a step, without its imports.
+        peak_mib: Peak of the proportional set size over all processes, with everything that they have imported.
+        wall_s: Seconds on the clock.
+        output: What a step printed besides.
+    """
+
+    cpu_s: float
+    peak_mib: float
     wall_s: float
     output: dict[str, float]
 
 
 def cost_of_command(command: Sequence[str], folder: Path) -> Cost:
-    """A command from its start to its end; CalledProcessError where it fails."""
+    """The cost of a command from start to end, run in `folder`; raises CalledProcessError if it fails."""
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL) as process:
         start = time.monotonic()
         peak = _Peak(process.pid)
-        _, status, usage = os.wait4(process.pid, 0)  # of the process and of the children it has waited for
+        _, status, usage = os.wait4(process.pid, 0)  # of the process and of the children that it has waited for
         process.returncode = os.waitstatus_to_exitcode(status)
         wall_s = time.monotonic() - start
         peak_mib = peak.stop()
@@ -38,7 +47,16 @@ def cost_of_command(command: Sequence[str], folder: Path) -> Cost:
 
 
 def cost_of_step(module: str, argument: Path, folder: Path) -> Cost:
-    """A module's step, less the imports before it: it prints JSON with at least `cpu_s` and `wall_s`."""
+    """The cost of a step without the imports before it.
+
+    Args:
+        module: A program that measures its step and prints JSON with at least `cpu_s` and `wall_s`.
+        argument: Its argument.
+        folder: Where it runs.
+
+    Raises:
+        CalledProcessError: The program failed.
+    """
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path.cwd()), *filter(None, sys.path)])}
     command = [sys.executable, "-m", module, str(argument)]
     with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True) as process:
@@ -52,7 +70,7 @@ def cost_of_step(module: str, argument: Path, folder: Path) -> Cost:
 
 
 class _Peak:
-    """Looks at the memory of a process and its children until it is stopped."""
+    """Records the peak memory of a process and its children until it is stopped."""
 
     def __init__(self, pid: int) -> None:
         self.bytes = 0
@@ -67,7 +85,7 @@ class _Peak:
         return self.bytes / 2**20
 
     def _watch(self) -> None:
-        while not self._stopped.wait(_EVERY_S):
+        while not self._stopped.wait(_INTERVAL_S):
             with suppress(psutil.Error):
                 processes = [self._root, *self._root.children(recursive=True)]
                 self.bytes = max(self.bytes, sum(map(_pss_bytes, processes)))

@@ -1,6 +1,7 @@
-"""A training step of M3L beside InstructBlipVideo's on the same 10 frames: `python -m tests.benchmarks.model_step`.
+"""A training step of M3L against InstructBlipVideo on the same 10 frames: `python -m tests.benchmarks.model_step`.
 
-The same language model reads 32 visual tokens of a post here and 320 there. Each runs in a process of its own.
+The same language model reads 32 visual tokens per post in M3L and 320 in InstructBlipVideo. Each variant runs in a
+separate process.
 """
 
 import json
@@ -27,42 +28,42 @@ from tests.benchmarks.steps import (
     trainable,
 )
 
-WAYS = ("M3L", "InstructBlipVideo")
+MODELS = ("M3L", "InstructBlipVideo")
 
 
 def main(
-    way: Annotated[str, typer.Option(help="measure this one alone, here")] = "",
-    size: Annotated[str, typer.Option(help="tiny or smollm2; both if not given")] = "",
-    repeats: int = 5,
-    json_path: Annotated[Path | None, typer.Option("--json", help="where the figures go")] = None,
+    model: Annotated[str, typer.Option(help="measure this model alone, in this process")] = "",
+    size: Annotated[str, typer.Option(help="tiny or smollm2; default: both")] = "",
+    repeats: Annotated[int, typer.Option(help="number of measured steps")] = 5,
+    json_path: Annotated[Path | None, typer.Option("--json", help="write the figures here")] = None,
 ) -> None:
-    """Measure both ways at each size and print one table."""
-    if way:
-        figures = measured_here(way, size, repeats)  # type: ignore[arg-type]
+    """Measure both models at each size and print one table."""
+    if model:
+        figures = measure_here(model, size, repeats)  # type: ignore[arg-type]
         print(json.dumps(figures._asdict()))
         return
     rows = {}
     for each in [size] if size else get_args(Size):
-        for name in WAYS:
-            command = [sys.executable, "-m", __spec__.name, "--way", name, "--size", each, "--repeats", str(repeats)]
-            told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1]
-            rows[each, name] = Figures(**json.loads(told))
+        for name in MODELS:
+            command = [sys.executable, "-m", __spec__.name, "--model", name, "--size", each, "--repeats", str(repeats)]
+            output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1]
+            rows[each, name] = Figures(**json.loads(output))
     if json_path:
         json_path.write_text(json.dumps({" ".join(key): row._asdict() for key, row in rows.items()}, indent=2) + "\n")
     _show(rows)
 
 
-def measured_here(way: str, size: Size, repeats: int) -> Figures:
-    """A step's figures in this process."""
+def measure_here(name: str, size: Size, repeats: int) -> Figures:
+    """The figures of a model's training step in this process."""
     batch = BATCH[size]
-    if way == "M3L":
+    if name == "M3L":
         model = ours(size)
-        seen, told = media(batch), text(batch, QUERIES, model.config.image_token_id)
-        return measured(model, lambda: [model(**told, **seen).loss], repeats)
+        visual, textual = media(batch), text(batch, QUERIES, model.config.image_token_id)
+        return measured(model, lambda: [model(**textual, **visual).loss], repeats)
     model = _video(size)
-    seen, told = media(batch), text(batch, QUERIES * FRAMES, model.config.video_token_index)
-    del seen["frame_mask"], seen["frame_seconds"]  # it knows no time, and no padding of frames
-    return measured(model, lambda: [model(**told, **seen).loss], repeats)
+    visual, textual = media(batch), text(batch, QUERIES * FRAMES, model.config.video_token_index)
+    del visual["frame_mask"], visual["frame_seconds"]  # InstructBlipVideo has neither times nor padded frames
+    return measured(model, lambda: [model(**textual, **visual).loss], repeats)
 
 
 def _video(size: Size):
@@ -81,10 +82,12 @@ def _video(size: Size):
 
 
 def _show(rows: dict[tuple[str, str], Figures]) -> None:
-    table = Table("language model", "way", "step, s", "of M3L's", "peak MiB", "of the steps", title="a training step")
-    for (size, way), row in rows.items():
-        mine = rows[size, "M3L"]
-        table.add_row(size, way, f"{row.step_s:.3f}", f"{row.step_s / mine.step_s:.2f}", f"{row.peak_mib:.0f}",
+    table = Table(
+        "language model", "model", "step, s", "/ M3L's", "peak MiB", "of this, the steps", title="a training step"
+    )
+    for (size, name), row in rows.items():
+        ours = rows[size, "M3L"]
+        table.add_row(size, name, f"{row.step_s:.3f}", f"{row.step_s / ours.step_s:.2f}", f"{row.peak_mib:.0f}",
                       f"{row.peak_mib - row.start_mib:.0f}")  # fmt: skip
     Console(width=120).print(table)
 

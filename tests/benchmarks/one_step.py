@@ -1,6 +1,6 @@
-"""`joint`, both losses on features seen once, beside two separate passes: `python -m tests.benchmarks.one_step`.
+"""The schedule `joint`, both losses on one encoding, against two passes: `python -m tests.benchmarks.one_step`.
 
-The posts have 10 frames; their prompts are the preset's own, or the paper's, whose tasks begin less alike.
+The posts have 10 frames. Their prompts are the preset's or the paper's; the latter have a shorter common prefix.
 """
 
 from itertools import product
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from m3l.config import Config, load
 from m3l.corpus.world import World
-from m3l.cost.estimate import plan
+from m3l.cost.estimate import estimate_cost
 from m3l.data.records import Context, ContextFrame, Example, Post
 from m3l.model.build import build_processor
 from m3l.prompts.collator import Collator, LikesScale
@@ -23,14 +23,14 @@ from m3l.training.loss import StepLoss
 from tests.benchmarks.steps import BATCH, FRAMES, QUERIES, Size, measured, media, ours
 
 GOAL = 1.5
-TAUGHT = 500  # posts that the tokenizer learns from
+TOKENIZER_POSTS = 500  # posts that the tokenizer is trained on
 
 
 def main(
-    repeats: int = 5,
-    size: Annotated[str, typer.Option(help="tiny or smollm2; both if not given")] = "",
+    repeats: Annotated[int, typer.Option(help="number of measured steps")] = 5,
+    size: Annotated[str, typer.Option(help="tiny or smollm2; default: both")] = "",
 ) -> None:
-    """Measure both ways on video posts at each size, by turns on the same model, and print one table."""
+    """Measure both variants on video posts at each size, one after the other on the same model; print one table."""
     table = Table("language model", "prompts", "tokens", "joint, s", "two passes, s", "two / joint", f"goal {GOAL}",
                   title="a training step")  # fmt: skip
     for each, prompts in product([size] if size else get_args(Size), ("the preset's", "the paper's")):
@@ -38,31 +38,39 @@ def main(
         config = load(each, [f"model.tiny.query_tokens={QUERIES}", "model.checkpoint=null"])
         if prompts == "the paper's":
             config = config.model_copy(update={"tasks": Config().tasks})
-        tasks, image, mask = told(config, batch)
+        tasks, image, mask = task_batches(config, batch)
         model.config.image_token_index, model.config.mask_token_id = image, mask
-        net, seen = StepLoss(model, torch.ones(model.config.text_config.vocab_size)), media(batch)
-        ways = {
-            "joint": lambda: net([seen], [False], None, tasks),  # noqa: B023
-            "two": lambda: [loss for task in tasks for loss in net([seen], [False], None, [task])],  # noqa: B023
+        step_loss, visual = StepLoss(model, torch.ones(model.config.text_config.vocab_size)), media(batch)
+        variants = {
+            "joint": lambda: step_loss([visual], [False], None, tasks),  # noqa: B023
+            "two": lambda: [loss for task in tasks for loss in step_loss([visual], [False], None, [task])],  # noqa: B023
         }
-        joint, two = (measured(model, ways[name], repeats).step_s for name in ("joint", "two"))
+        joint, two = (measured(model, variants[name], repeats).step_s for name in ("joint", "two"))
         mark = "yes" if two / joint >= GOAL else "NO"
         tokens = " + ".join(str(int(task["attention_mask"].sum()) // batch) for task in tasks)
         table.add_row(each, prompts, tokens, f"{joint:.3f}", f"{two:.3f}", f"{two / joint:.2f}", mark)
     Console(width=120).print(table)
     for preset in ("vicuna-7b", "flan-t5-xl"):
         one, joint = (
-            plan(load(preset, [f"train.schedule={name}"])).step_flops(False) for name in ("alternate", "joint")
+            estimate_cost(load(preset, [f"train.schedule={name}"])).step_flops(False) for name in ("alternate", "joint")
         )
-        print(f"{preset}, by FLOPs of posts with {FRAMES} frames: {2 * one / joint:.2f}")
+        print(f"{preset}, ratio of FLOPs for posts with {FRAMES} frames: {2 * one / joint:.2f}")
 
 
-def told(config: Config, batch: int) -> tuple[list[dict[str, Tensor]], int, int]:
-    """Each task of the first posts of the corpus, and the ids of the image's token and of [MASK]."""
+def task_batches(config: Config, batch: int) -> tuple[list[dict[str, Tensor]], int, int]:
+    """A batch of each task.
+
+    Args:
+        config: Corpus, tasks and model.
+        batch: Number of posts.
+
+    Returns:
+        The collated first posts of the corpus for each task, the id of the image token, and that of [MASK].
+    """
     world = World.build(config.corpus, config.seed)
     frames = tuple(ContextFrame(media_id="", time_s=float(i), score=0.0, image=b"") for i in range(FRAMES))
     posts = []
-    for i in range(TAUGHT):
+    for i in range(TOKENIZER_POSTS):
         story = world.story(i)
         posts.append(
             Post(post_id=str(i), username=story.account.username, posted_at=story.posted_at,
@@ -73,8 +81,12 @@ def told(config: Config, batch: int) -> tuple[list[dict[str, Tensor]], int, int]
     examples = [
         Example(post=post, context=Context(post_id=post.post_id, task="", frames=frames)) for post in posts[:batch]
     ]
-    made = Collator(processor, config.model, LikesScale(5.0, 1.5))
-    return [made.training(examples, task) for task in config.tasks], made.image_token, processor.tokenizer.mask_token_id
+    collator = Collator(processor, config.model, LikesScale(5.0, 1.5))
+    return (
+        [collator.collate(examples, task) for task in config.tasks],
+        collator.image_token,
+        processor.tokenizer.mask_token_id,
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Our step, by the process that decodes in every pipeline: `python -m tests.benchmarks.ours VIDEO`, figures in JSON."""
+"""Our extraction, in the decoder process that the stages use: `python -m tests.benchmarks.ours VIDEO` prints JSON."""
 
 import json
 import sys
@@ -8,15 +8,15 @@ from pathlib import Path
 import psutil
 
 from m3l.config import MediaConfig
-from m3l.media.decode_process import Decoder
+from m3l.media.decode_process import DecoderProcess
 from tests.benchmarks.footage import footage
 
 CONFIG = MediaConfig(stride_s=0.5, key_frames=50)
 
 
 def main() -> None:
-    with Decoder(CONFIG) as decoder:
-        decoder.read(footage(180, "calm"))  # starts the process, which loads Katna's libraries once for all videos
+    with DecoderProcess(CONFIG) as decoder:
+        decoder.read(footage(180, "calm"))  # starts the process and loads Katna's libraries, once for all videos
         assert decoder.pid
         processes = psutil.Process(), psutil.Process(decoder.pid)
         started_s, start = _cpu_s(processes), time.monotonic()

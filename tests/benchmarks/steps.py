@@ -1,4 +1,4 @@
-"""Training steps on random posts: models of two sizes, and how long a step takes and how much memory."""
+"""Training steps on random posts: models of two sizes, and a step's time and memory."""
 
 import resource
 import statistics
@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from transformers import InstructBlipQFormerConfig, InstructBlipVisionConfig, LlamaConfig
 
 from m3l.config import LoraSettings
-from m3l.model.lora import adapt
-from m3l.model.m3l import M3L, M3LConfig
+from m3l.model.config import M3LConfig
+from m3l.model.lora import add_lora
+from m3l.model.m3l import M3L
 
 Size = Literal["tiny", "smollm2"]
 FRAMES, QUERIES, PROMPT, CAPTION = 10, 32, 160, 40  # frames of a post; tokens of a frame, a prompt, a caption
@@ -26,14 +27,23 @@ TEXT = {
 
 
 class Figures(NamedTuple):
-    step_s: float  # the median
+    """Time and memory of training steps.
+
+    Attributes:
+        step_s: Median of seconds per step.
+        all_s: Seconds of each step.
+        start_mib: Peak memory of the process before its first step.
+        peak_mib: Peak memory of the process at the end.
+    """
+
+    step_s: float
     all_s: list[float]
-    start_mib: float  # peak of the process before its first step
+    start_mib: float
     peak_mib: float
 
 
 def configuration(size: Size) -> M3LConfig:
-    """The tiny preset's towers, with as many query tokens as real ones, before a language model of that size."""
+    """The tiny preset's vision parts with QUERIES query tokens, and a language model of that size."""
     text = LlamaConfig(**TEXT[size], tie_word_embeddings=True, max_position_embeddings=2048)
     return M3LConfig(
         vision_config=InstructBlipVisionConfig(
@@ -53,14 +63,14 @@ def configuration(size: Size) -> M3LConfig:
 
 
 def trainable(model: Any) -> Any:
-    """As presets for checkpoints train: a frozen ViT, LoRA on the language model."""
+    """The model set up for training as a checkpoint is: a frozen ViT, LoRA on the language model."""
     model.vision_model.requires_grad_(False)
-    adapt(model, LoraSettings(rank=16))
+    add_lora(model, LoraSettings(rank=16))
     return model.train()
 
 
 def media(batch: int) -> dict[str, Tensor]:
-    """The arguments of `M3L.see` for posts of FRAMES frames."""
+    """The arguments of `M3L.encode_media` for posts of FRAMES frames."""
     return {
         "pixel_values": torch.randn(batch, FRAMES, 3, 56, 56),
         "frame_mask": torch.ones(batch, FRAMES, dtype=torch.bool),
@@ -71,7 +81,13 @@ def media(batch: int) -> dict[str, Tensor]:
 
 
 def text(batch: int, visual: int, image_token: int) -> dict[str, Tensor]:
-    """Prompts behind `visual` image tokens, and captions to be told."""
+    """Prompts after image tokens, and captions as labels.
+
+    Args:
+        batch: Number of posts.
+        visual: Image tokens of each post.
+        image_token: Their id.
+    """
     words = torch.randint(5, 1000, (batch, PROMPT + CAPTION))
     ids = torch.cat([torch.full((batch, visual), image_token), words], 1)
     labels = torch.full_like(ids, -100)
@@ -80,19 +96,26 @@ def text(batch: int, visual: int, image_token: int) -> dict[str, Tensor]:
 
 
 def measured(model: nn.Module, losses: Callable[[], list[Tensor]], repeats: int) -> Figures:
-    """Steps of AdamW on the sum of the losses, the first one not counted."""
+    """Measure steps of AdamW on the sum of some losses; the first step is not counted.
+
+    Args:
+        model: The model.
+        losses: Computes the losses of a step.
+        repeats: Number of measured steps.
+    """
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-4, fused=True)
     start, times = _peak_mib(), []
     for _ in range(repeats + 1):
-        began = time.perf_counter()
+        started = time.perf_counter()
         torch.stack(losses()).sum().backward()
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-        times.append(time.perf_counter() - began)
+        times.append(time.perf_counter() - started)
     return Figures(statistics.median(times[1:]), [round(t, 3) for t in times[1:]], start, _peak_mib())
 
 
 def ours(size: Size) -> M3L:
+    """A randomly initialised M3L, ready for training."""
     torch.manual_seed(0)
     return trainable(M3L(configuration(size)))
 

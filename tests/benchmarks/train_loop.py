@@ -1,7 +1,7 @@
-"""Ray Train's loop beside the same loop in bare torch: `python -m tests.benchmarks.train_loop --run runs/demo`.
+"""Training on Ray Train against the same loop in plain torch: `python -m tests.benchmarks.train_loop --run runs/demo`.
 
-Both train the same model on the same rows of a demo's run, on as many gloo ranks, with the same checkpoints. The bare
-loop reads its rows from the folders themselves and reports to nobody.
+Both train the same model on the same rows of a demo's run, on the same number of gloo ranks, with the same
+checkpoints. The plain loop reads its rows directly from the folders and does not report its progress.
 """
 
 import tempfile
@@ -16,104 +16,109 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from m3l.config import Config, load, parse
+from m3l.config import Config, load
 from m3l.data import storage
-from m3l.data.examples import history_of, load_examples, masked_fields, post_ids, rows
-from m3l.distributed import parallelize
+from m3l.data.examples import load_examples, masked_fields, post_ids, task_examples
+from m3l.distributed import collectives
 from m3l.training import fit
-from m3l.training.loss_curve import Curve
-from m3l.training.sampler import Order
-from m3l.training.trainer import Learner
-from pipelines import train
+from m3l.training.loss_curve import LossCurve
+from m3l.training.sampler import ResumableSampler
+from m3l.training.trainer import Trainer
 from pipelines.runtime.session import connect
+from pipelines.workers import run_training
+from pipelines.workers.run_inputs import RunInputs
+from pipelines.workers.train import build_trainer
+from pipelines.workers.training_stats import TrainingStats, training_stats
 
 GOAL = 1.05
-COUNTED_FROM = 10  # steps; those before it warm caches up
+FIRST_MEASURED_STEP = 10  # the steps before it warm up caches
 
-honest = train.work
+untimed_loop = run_training.train_loop_per_worker
 
 
 def main(
-    run: Annotated[Path, typer.Option(help="what `make demo` left")] = Path("runs/demo"),
-    workers: Annotated[int, typer.Option(help="ranks; where all cores train, Ray's own processes take from them")] = 1,
-    posts: Annotated[int, typer.Option(help="to train on, at most")] = 800,
-    epochs: Annotated[int, typer.Option(help="of training, after one of warm-up")] = 1,
-    repeats: Annotated[int, typer.Option(help="of each way, by turns")] = 3,
+    run: Annotated[Path, typer.Option(help="the run's folder that `make demo` wrote")] = Path("runs/demo"),
+    workers: Annotated[int, typer.Option(help="number of ranks; leave a core for Ray's own processes")] = 1,
+    posts: Annotated[int, typer.Option(help="train on at most this many posts")] = 800,
+    epochs: Annotated[int, typer.Option(help="of Algorithm 1, after one of the alignment stage")] = 1,
+    repeats: Annotated[int, typer.Option(help="measurements of each variant, interleaved")] = 3,
 ) -> None:
-    """Medians of seconds a step, of rank 0, from one step's start to the next one's."""
-    made = [f"paths.run={run.absolute()}", f"train.epochs={epochs}", "train.warmup_epochs=1"]
-    config = load("tiny", [*made, f"train.workers={workers}", "train.evaluations=1"])
+    """Print the median of seconds per step for each variant, on rank 0, from one step's start to the next."""
+    settings = [f"paths.run={run.absolute()}", f"train.epochs={epochs}", "train.alignment_epochs=1"]
+    config = load("tiny", [*settings, f"train.workers={workers}", "train.evaluations=1"])
     if not storage.parts(config.paths.of("context")):
-        raise typer.BadParameter(f"{run} holds no context/: `make demo` makes it", param_hint="--run")
+        raise typer.BadParameter(f"{run} has no context/: run `make demo` first", param_hint="--run")
     connect(config.ray)
-    seconds: dict[str, list[float]] = {"bare torch": [], "Ray Train": []}
+    seconds: dict[str, list[float]] = {"plain torch": [], "Ray Train": []}
     for _ in range(repeats):
-        for name, way in (("bare torch", bare), ("Ray Train", on_ray)):
+        for name, train in (("plain torch", on_plain_torch), ("Ray Train", on_ray)):
             with tempfile.TemporaryDirectory() as folder:
-                way(config, folder, posts)
+                train(config, folder, posts)
                 seconds[name].append(_step_s(Path(folder, "steps")))
-    table = Table("way", "seconds a step", "all", title=f"{workers} ranks, {config.train.batch_size} rows")
+    table = Table("variant", "seconds per step", "all", title=f"{workers} ranks, {config.train.batch_size} rows")
     for name, each in seconds.items():
         table.add_row(name, f"{median(each):.4f}", " ".join(f"{value:.4f}" for value in each))
-    ratio = median(seconds["Ray Train"]) / median(seconds["bare torch"])
+    ratio = median(seconds["Ray Train"]) / median(seconds["plain torch"])
     mark = "yes" if ratio <= GOAL else "NO"
-    Console(width=100).print(table, f"Ray Train takes {ratio:.3f} of bare torch; goal at most {GOAL}: {mark}")
+    Console(width=100).print(
+        table, f"Ray Train takes {ratio:.3f} times as long as plain torch; goal at most {GOAL}: {mark}"
+    )
 
 
 def on_ray(config: Config, folder: str, posts: int) -> None:
-    def timed_work(task: dict[str, Any]) -> None:
+    """Train with the pipeline's own loop; writes when each step starts to `folder`/steps."""
+
+    def timed_loop(loop_config: dict[str, Any]) -> None:
         timed(Path(folder, "steps"))
-        honest(task)
+        untimed_loop(loop_config)
 
-    train.work = timed_work
-    train.fit(config, f"{folder}/bundle", posts)
-
-
-def bare(config: Config, folder: str, posts: int) -> None:
-    ids = post_ids(config.paths.of("posts"), "train", masked_fields(config))[:posts]
-    facts = train.facts_of(config, ids, [])
-    task = config.to_yaml(), facts, ids, folder
-    torch.multiprocessing.spawn(bare_rank, (task,), config.train.workers)
+    run_training.train_loop_per_worker = timed_loop
+    run_training.run_training(config, f"{folder}/bundle", posts)
 
 
-def bare_rank(rank: int, task: tuple[str, train.Facts, list[str], str]) -> None:
-    """What `pipelines.train.work` does, without Ray."""
-    text, facts, ids, folder = task
-    config = parse(text)
+def on_plain_torch(config: Config, folder: str, posts: int) -> None:
+    """Train on spawned processes without Ray; writes when each step starts to `folder`/steps."""
+    inputs = RunInputs.of(config)
+    ids = post_ids(inputs.posts, "train", masked_fields(config.tasks))[:posts]
+    stats = training_stats(inputs.posts, inputs.history, ids, config.tasks, config.model)
+    torch.multiprocessing.spawn(plain_rank, (config, inputs, stats, ids, folder), config.train.workers)
+
+
+def plain_rank(rank: int, config: Config, inputs: RunInputs, stats: TrainingStats, ids: list[str], folder: str) -> None:
+    """What `train_loop_per_worker` does, without Ray."""
     ranks = config.train.workers
     torch.distributed.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=ranks)
     torch.set_num_threads(max(1, int(config.ray.model_cpus)))
-    order = Order(len(ids), config.seed, config.train.batch_size, ranks * config.train.accumulate)
-    warmup = order.steps(config.train.warmup_epochs)
-    steps = order.steps(config.train.warmup_epochs + config.train.epochs)
-    learner = train.build_learner(config, facts, order, warmup, steps)
-    posts, context = config.paths.of("posts"), config.paths.of("context")
+    sampler = ResumableSampler(len(ids), config.seed, config.train.batch_size, ranks * config.train.accumulate)
+    alignment_steps = sampler.num_steps(config.train.alignment_epochs)
+    steps = sampler.num_steps(config.train.alignment_epochs + config.train.epochs)
+    trainer = build_trainer(config, stats, sampler, alignment_steps, steps)
 
-    def cells(steps: range) -> Iterator[Any]:
-        known = list(rows(load_examples(posts, context, ids, history_of(config)), config.tasks))
-        yield from (order.pick(known, step, rank, ranks) for step in steps)
+    def microbatches(steps: range) -> Iterator[Any]:
+        examples = list(task_examples(load_examples(inputs.posts, inputs.context, ids, inputs.history), config.tasks))
+        yield from (sampler.take(examples, step, rank, ranks) for step in steps)
 
     timed(Path(folder, "steps"))
-    fit.train(learner, cells, [], Curve(learner.steps // 100), f"{folder}/checkpoints")
+    fit.train(trainer, microbatches, [], LossCurve(trainer.steps // 100), f"{folder}/checkpoints")
     torch.distributed.destroy_process_group()
 
 
 def timed(path: Path) -> None:
-    """From now on, rank 0 of this process writes down when each step starts."""
-    step = Learner.step
+    """Patch `Trainer.step` so that rank 0 appends the time at which each step starts to a file."""
+    step = Trainer.step
 
-    def timed_step(learner: Learner, cells: Any) -> dict[str, float]:
-        if parallelize.place()[0] == 0:
-            with path.open("a") as begun:
-                begun.write(f"{time.monotonic()}\n")
-        return step(learner, cells)
+    def timed_step(trainer: Trainer, microbatches: Any) -> dict[str, float]:
+        if collectives.rank_and_world_size()[0] == 0:
+            with path.open("a") as sink:
+                sink.write(f"{time.monotonic()}\n")
+        return step(trainer, microbatches)
 
-    Learner.step = timed_step  # type: ignore[method-assign]
+    Trainer.step = timed_step  # type: ignore[method-assign]
 
 
 def _step_s(path: Path) -> float:
-    begun = [float(line) for line in path.read_text().splitlines()][COUNTED_FROM:]
-    return (begun[-1] - begun[0]) / (len(begun) - 1)
+    starts = [float(line) for line in path.read_text().splitlines()][FIRST_MEASURED_STEP:]
+    return (starts[-1] - starts[0]) / (len(starts) - 1)
 
 
 if __name__ == "__main__":

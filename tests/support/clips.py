@@ -1,4 +1,4 @@
-"""Small real media files whose pictures tell their own frame number."""
+"""Small real media files whose pictures show their own frame number."""
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
@@ -12,7 +12,7 @@ from m3l.config import MediaConfig
 from m3l.media.sample import Frame, sample_video
 from m3l.media.sniff import sniff
 
-BITS, CELL = 8, 16  # the number is burnt in as a row of black and white cells
+BITS, CELL = 8, 16  # the number is drawn as a row of black and white cells
 
 
 def numbered(index: int, height: int = 64, width: int = BITS * CELL) -> Frame:
@@ -26,7 +26,7 @@ def numbered(index: int, height: int = 64, width: int = BITS * CELL) -> Frame:
 
 
 def number(picture: Frame) -> int:
-    """The number that is burnt into a decoded picture."""
+    """The number that a decoded picture shows."""
     row = picture[: picture.shape[0] // 4].mean(axis=(0, 2)).reshape(BITS, -1)
     return sum(1 << bit for bit in range(BITS) if row[bit].mean() > 127)
 
@@ -57,19 +57,21 @@ def write_video(
 
 
 def write_gif(path: Path, delays_ms: Sequence[int]) -> Path:
+    """A GIF of numbered pictures, each shown for its delay."""
     first, *others = (Image.fromarray(numbered(index)) for index in range(len(delays_ms)))
     first.save(path, "gif", save_all=True, append_images=others, duration=list(delays_ms))
     return path
 
 
 def sampled(path: Path, **settings: object) -> list[tuple[float, Frame]]:
+    """The samples of a video; `settings` are fields of MediaConfig."""
     format = sniff(path)
     assert format != "jpeg" and format != "png" and format != "webp"
     return list(sample_video(path, format, MediaConfig.model_validate(settings)).frames)
 
 
 def decoded(path: Path) -> list[tuple[float, Frame]]:
-    """Every frame with its time, by the plainest use of PyAV."""
+    """All frames with their times (seconds after the first), by the simplest use of PyAV."""
     with av.open(str(path)) as media:
         frames = [(frame.time, frame.to_ndarray(format="rgb24")) for frame in media.decode(video=0)]
     return [(time - frames[0][0], picture) for time, picture in frames]

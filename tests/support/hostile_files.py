@@ -1,4 +1,4 @@
-"""Files made to do harm: texts that point elsewhere, bombs, headers that lie, streams without pictures."""
+"""Malicious files: texts that refer to other files, decompression bombs, false headers, streams without pictures."""
 
 import io
 import struct
@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.support.clips import numbered, write_video
 
-TEXTS = {  # what FFmpeg would follow to other files and hosts, and what servers send in place of media
+TEXTS = {  # formats in which FFmpeg would open other files and hosts, and what servers send instead of media
     "ffconcat": "ffconcat version 1.0\nfile 'victim.mp4'\n",
     "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n",
     "m3u8": "#EXTM3U\n#EXTINF:1,\nvictim.mp4\n#EXT-X-ENDLIST\n",
@@ -24,15 +24,15 @@ TEXTS = {  # what FFmpeg would follow to other files and hosts, and what servers
 
 
 def png(width: int, height: int, pixels: bytes = b"", chunk: bytes = b"") -> bytes:
-    """A PNG that claims its size, whatever it holds; `chunk` is one more, its four letters first."""
+    """A PNG whose header claims a size that its pixels need not have; `chunk` is added, its four-letter type first."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunks = [header, *([chunk] if chunk else []), b"IDAT" + zlib.compress(pixels), b"IEND"]
-    packed = (struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+    encoded = (struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c)) for c in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(encoded)
 
 
 def gif_bomb(side: int, frames: int) -> bytes:
-    """One large flat picture, again and again: 8 kB for a million pixels."""
+    """The same large uniform frame many times: 8 kB for a million pixels."""
     buffer = io.BytesIO()
     Image.new("P", (side, side)).save(buffer, "gif", duration=100)
     gif = buffer.getvalue()
@@ -41,7 +41,7 @@ def gif_bomb(side: int, frames: int) -> bytes:
 
 
 def webp_bomb(side: int, frames: int) -> bytes:
-    """An animated WebP whose canvas is this large and whose one small frame comes again and again."""
+    """An animated WebP with a large canvas, in which the same small frame repeats."""
     buffer = io.BytesIO()
     colours = ("red", "blue")
     first, second = (Image.new("RGB", (16, 16), colour) for colour in colours)
@@ -55,6 +55,7 @@ def webp_bomb(side: int, frames: int) -> bytes:
 
 
 def gif_of_screen(gif: bytes, width: int, height: int) -> bytes:
+    """The GIF with another screen size in its header."""
     return gif[:6] + struct.pack("<HH", width, height) + gif[10:]
 
 
@@ -72,12 +73,13 @@ def patched(data: bytes, after: bytes, offset: int, value: bytes) -> bytes:
 
 
 def flat_video(path: Path, width: int, height: int) -> bytes:
+    """Two black frames of this size."""
     picture = np.zeros((height, width, 3), np.uint8)
     return write_video(path, [0, 40], picture=lambda _: picture, options={"preset": "ultrafast"}).read_bytes()
 
 
 def write_many_frames(path: Path, frames: int, step_ms: int) -> Path:
-    """One tiny picture as many packets, which takes no time to encode."""
+    """A video that repeats one tiny encoded frame."""
     one = write_video(path.with_stem("one"), [0], "mpeg4", picture=lambda _: numbered(0)[:16, :16])
     with av.open(str(one)) as source, av.open(str(path), "w") as media:
         stream = media.add_stream_from_template(source.streams.video[0])
@@ -92,7 +94,7 @@ def write_many_frames(path: Path, frames: int, step_ms: int) -> Path:
 
 
 def write_sound(path: Path, codec: str, cover: bool) -> Path:
-    """Silence, with a cover picture, which a demuxer shows as a video stream, or without."""
+    """Silence, with or without a cover picture, which a demuxer lists as a video stream."""
     with av.open(str(path), "w") as media:
         sound = media.add_stream(codec, rate=44100)
         assert isinstance(sound, av.AudioStream)
@@ -113,7 +115,7 @@ def write_sound(path: Path, codec: str, cover: bool) -> Path:
 
 
 def write_no_frames(path: Path, codec: str) -> Path:
-    """A container that announces a video stream and holds no packet of it."""
+    """A container that announces a video stream but has no packet of it."""
     with av.open(str(path), "w") as media:
         stream = media.add_stream(codec, rate=30)
         assert isinstance(stream, av.VideoStream)

@@ -1,4 +1,4 @@
-"""A reader with a folder of its own, and a good video in it that must stay readable whatever else is read."""
+"""A media reader with a temporary media root, whose valid video must stay readable after any other file."""
 
 import io
 from pathlib import Path
@@ -12,11 +12,18 @@ from m3l.data.records import Media, MediaFrames
 from m3l.media.reader import KeyFrameReader
 from tests.support.clips import write_video
 
-# What is bounded here is work, not time: the machine may have other work.
+# The tests bound work, not wall time, since the machine may be busy.
 CONFIG = MediaConfig(decode_timeout_s=120, key_frames=8, stride_s=0.25, image_height=48)
 
 
-class Desk:
+class ReaderHarness:
+    """A reader and its media root, which contains good.mp4.
+
+    Args:
+        root: An existing folder.
+        config: Limits and sampling.
+    """
+
     def __init__(self, root: Path, config: MediaConfig = CONFIG) -> None:
         self.root = root
         self.reader = KeyFrameReader(config, str(root))
@@ -25,12 +32,13 @@ class Desk:
     def read(self, name: str) -> MediaFrames:
         return self.reader(Media(kind="video", url=name))
 
-    def decoder(self) -> psutil.Process:
-        """The process that decodes."""
+    def decoder_process(self) -> psutil.Process:
+        """The decoder process, which must be running."""
         assert self.reader._decoder.pid
         return psutil.Process(self.reader._decoder.pid)
 
-    def assert_good(self) -> None:
+    def assert_still_works(self) -> None:
+        """Read the valid video and check its frames."""
         row = self.read("good.mp4")
         assert row.error is None
         assert len(row.frames) == 8

@@ -41,8 +41,8 @@ def jpeg(seed: int) -> bytes:
     return cv2.imencode(".jpg", picture)[1].tobytes()
 
 
-def example(number: int = 0, frames: int = 1, **known: Any) -> Example:
-    """The post of that number with `frames` frames of one media file, half a second apart."""
+def example(number: int = 0, frames: int = 1, **fields: Any) -> Example:
+    """The post of that number with `frames` frames of one media file, half a second apart; `fields` replace its own."""
     post = {
         "post_id": str(number),
         "username": "maker",
@@ -50,12 +50,14 @@ def example(number: int = 0, frames: int = 1, **known: Any) -> Example:
         "caption": CAPTIONS[number % len(CAPTIONS)],
         "likes": 78 * (1 + number) ** 3,
     }
-    read = [ContextFrame(media_id="m", time_s=i / 2, score=0.5, image=jpeg(100 * number + i)) for i in range(frames)]
-    return Example(post=Post(**post | known), context=Context(post_id=str(number), task="content", frames=tuple(read)))
+    shown = [ContextFrame(media_id="m", time_s=i / 2, score=0.5, image=jpeg(100 * number + i)) for i in range(frames)]
+    return Example(
+        post=Post(**post | fields), context=Context(post_id=str(number), task="content", frames=tuple(shown))
+    )
 
 
-def collator(processor: Any, scale: LikesScale | None = None, **changes: Any) -> Collator:
-    """The collator of `TINY`, with changes to its model's settings."""
+def make_collator(processor: Any, scale: LikesScale | None = None, **changes: Any) -> Collator:
+    """The collator of `TINY`; `changes` are settings of its model."""
     config: ModelConfig = TINY.model.model_copy(update=changes)
     return Collator(processor, config, scale or LikesScale(5.0, 1.5))
 

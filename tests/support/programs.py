@@ -1,4 +1,4 @@
-"""Verbs as programs with a Ray of their own, of which nothing is left when they end."""
+"""Verbs as programs that start a Ray of their own, which ends with them."""
 
 import os
 import subprocess
@@ -14,12 +14,12 @@ from m3l.config import Config
 from m3l.data import storage
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 1200  # of a machine with other work
+PATIENCE_S = 600  # the machine may have other work
 
 
 @contextmanager
 def running(config: Config, folder: Path, *command: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`python -m COMMAND --config SETTINGS`, which lie in the folder; ended with all that it has started."""
+    """Run `python -m COMMAND --config SETTINGS`, with the settings in a folder; end it with all that it has started."""
     settings = folder / "settings.yaml"
     settings.write_text(config.to_yaml())
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
@@ -31,7 +31,7 @@ def running(config: Config, folder: Path, *command: str) -> Iterator[subprocess.
 
 
 def kill(program: subprocess.Popen[bytes]) -> None:
-    """`kill -9`, and waits until what the program had started is gone with it."""
+    """`kill -9` a program, and wait until what it had started has ended, too."""
     family = [] if program.poll() is not None else psutil.Process(program.pid).children(recursive=True)
     program.kill()
     program.wait()
@@ -39,14 +39,14 @@ def kill(program: subprocess.Popen[bytes]) -> None:
 
 
 def end(started: list[psutil.Process]) -> None:
-    """Waits until what a program had started is gone with it, and ends what is not."""
-    for process in psutil.wait_procs(started, timeout=20)[1]:
+    """Wait until processes have ended, and kill those that have not: Ray's agents outlive a driver by half a minute."""
+    for process in psutil.wait_procs(started, timeout=5)[1]:
         process.kill()
     psutil.wait_procs(started, timeout=20)
 
 
 def wait_for(condition: Callable[[], bool], program: subprocess.Popen[bytes]) -> None:
-    """Waits until something holds while the program runs."""
+    """Wait until a condition holds; the program must be running meanwhile."""
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert program.poll() is None, f"ended with {program.returncode}"
@@ -55,26 +55,11 @@ def wait_for(condition: Callable[[], bool], program: subprocess.Popen[bytes]) ->
 
 
 def parts(*folders: str) -> dict[str, int]:
-    """The parts in some folders, by when they were written."""
+    """The parts in some folders, with the time at which each was written."""
     return {part: Path(part).stat().st_mtime_ns for folder in folders for part in storage.parts(folder)}
 
 
-class Control:
-    """The folder by which a test holds a program, held_frames.py or held_steps.py, and sees what it begins."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        (folder / "begun").touch()
-
-    def hold_from(self, number: int) -> None:
-        (self.folder / "new").write_text(str(number))
-        (self.folder / "new").rename(self.folder / "hold")
-
-    def begun(self) -> list[list[str]]:
-        return [line.split() for line in (self.folder / "begun").read_text().splitlines()]
-
-
 def actor(name: str, program: subprocess.Popen[bytes]) -> psutil.Process:
-    """The process of a Ray actor of that class, of a program's own Ray."""
+    """The process of the actor of that class in the Ray that a program has started."""
     family = psutil.Process(program.pid).children(recursive=True)
     return next(process for process in family if process.cmdline()[:1] and f"ray::{name}" in process.cmdline()[0])

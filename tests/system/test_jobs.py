@@ -1,6 +1,6 @@
-"""The data's way as jobs on a Ray that asks for a token, with every folder on a real S3 server.
+"""Every verb as a job on a cluster that asks for a token, with every folder on a real S3 server.
 
-Media, table, parts, weights, report, predictions: nothing but the synthetic corpus is drawn on this machine first.
+Media, table, parts, weights, report, predictions: only the synthetic corpus is drawn on this machine first.
 """
 
 import contextlib
@@ -17,12 +17,12 @@ import pytest
 from m3l.config import Config, ConfigError, load, override
 from m3l.data import storage
 from pipelines import frames, ingest, retrieve, train, train_retriever
-from tests.integration.test_walk import QUICK
-from tests.support.head_node import Cluster, free_port, head_node, stop, submit
+from tests.support.head_node import Cluster, client, free_port, head_node, run_job, submit
+from tests.support.walk import SMALL
 
-POSTS, SCORED = 40, 5
+POSTS, PREDICTED, TRIALS = 40, 5, 2
 VERBS = ("ingest", "history", "frames", "train_retriever", "retrieve", "train", "tune", "evaluate")
-SMALLEST = ["tune.trials=1", "tune.posts=8", "evaluate.bootstrap=2"]
+SMALLEST = ["tune.search=optuna", f"tune.trials={TRIALS}", "tune.posts=8", "evaluate.bootstrap=2"]
 
 
 @pytest.fixture(scope="module")
@@ -40,26 +40,20 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def walked(cluster: Cluster, settings: Path, bucket: str) -> Config:
+def finished(cluster: Cluster, settings: Path, bucket: str) -> Config:
     """The configuration of a run in the bucket, once every verb has run as a job."""
-    drawn = settings.parent / "drawn"
-    here = load("tiny", [*QUICK, *SMALLEST, f"corpus.posts={POSTS}", f"paths.corpus={drawn}"])
-    settings.write_text(here.to_yaml())
-    run(cluster, "corpus", settings)
-    storage.upload(drawn, f"{bucket}/corpus")
-    there = {"corpus": f"{bucket}/corpus", "media_root": f"{bucket}/corpus", "run": f"{bucket}/run"}
-    config = override(
-        here, {f"paths.{name}": uri for name, uri in there.items()} | {"ingest.table": f"{bucket}/corpus/table"}
-    )
+    local_corpus = settings.parent / "corpus"
+    local = load("tiny", [*SMALL, *SMALLEST, f"corpus.posts={POSTS}", f"paths.corpus={local_corpus}"])
+    settings.write_text(local.to_yaml())
+    run_job(cluster, "corpus", "--config", str(settings))
+    storage.upload(local_corpus, f"{bucket}/corpus")
+    paths = {"corpus": f"{bucket}/corpus", "media_root": f"{bucket}/corpus", "run": f"{bucket}/run"}
+    remote = {f"paths.{name}": uri for name, uri in paths.items()} | {"ingest.table": f"{bucket}/corpus/table"}
+    config = override(local, remote)
     settings.write_text(config.to_yaml())
     for verb in VERBS:
-        run(cluster, verb, settings)
+        run_job(cluster, verb, "--config", str(settings))
     return config
-
-
-def run(cluster: Cluster, verb: str, settings: Path, *arguments: str) -> None:
-    job = submit(cluster, verb, "--config", str(settings), *arguments)
-    assert job.returncode == 0, job.stdout + job.stderr
 
 
 def test_the_job_api_is_closed_without_the_token(cluster: Cluster) -> None:
@@ -72,35 +66,42 @@ def test_a_mistyped_field_fails_the_job_with_one_line(cluster: Cluster) -> None:
     assert "m3l: media.strides: no such field" in job.stdout + job.stderr
 
 
-def test_the_whole_way_runs_as_jobs_in_a_bucket(walked: Config, bucket: str) -> None:
+def test_every_verb_runs_as_a_job_in_a_bucket(finished: Config, bucket: str) -> None:
     metrics = json.loads(str(storage.read_text(f"{bucket}/run/report/metrics.json")))
     assert storage.count_rows(f"{bucket}/run/posts") == metrics["run"]["posts"] == POSTS
-    assert storage.count_rows(f"{bucket}/run/context") == POSTS * len(walked.tasks)
+    assert storage.count_rows(f"{bucket}/run/context") == POSTS * len(finished.tasks)
     readable = sum(row["readable"] for row in storage.read_rows(f"{bucket}/corpus/truth", ["readable"]))
-    read = storage.read_rows(f"{bucket}/run/context", ["error"])
-    assert sum(row["error"] is None for row in read) == readable * len(walked.tasks)
+    contexts = storage.read_rows(f"{bucket}/run/context", ["error"])
+    assert sum(row["error"] is None for row in contexts) == readable * len(finished.tasks)
     assert "<html" in str(storage.read_text(f"{bucket}/run/report/index.html"))
 
 
-def test_posts_are_scored_from_and_into_the_bucket(
-    walked: Config, cluster: Cluster, settings: Path, bucket: str
+def test_optunas_trials_are_ranked_in_the_bucket(finished: Config, bucket: str) -> None:
+    trials = storage.read_json(f"{bucket}/run/tune/trials.json")
+    assert len(trials) == TRIALS and trials[0]["objective"] <= trials[1]["objective"]
+    assert f"cut: {trials[0]['params']['train.cut']}" in str(storage.read_text(f"{bucket}/run/tune/best.yaml"))
+
+
+def test_posts_are_predicted_from_and_into_the_bucket(
+    finished: Config, cluster: Cluster, settings: Path, bucket: str
 ) -> None:
-    posts = list(storage.read_rows(f"{bucket}/corpus/table"))[:SCORED]
-    storage.write_text(f"{bucket}/mine.jsonl", "".join(json.dumps(post) + "\n" for post in posts))
-    run(cluster, "predict", settings, f"{bucket}/run/bundle", f"{bucket}/mine.jsonl", f"{bucket}/told.jsonl")
-    told = [json.loads(line) for line in str(storage.read_text(f"{bucket}/told.jsonl")).splitlines()]
-    assert [row["id"] for row in told] == [str(post["id"]) for post in posts]
-    assert all(row["likes"] >= 0 and row["caption"] is not None for row in told)
+    posts = list(storage.read_rows(f"{bucket}/corpus/table"))[:PREDICTED]
+    storage.write_text(f"{bucket}/posts.jsonl", "".join(json.dumps(post) + "\n" for post in posts))
+    arguments = [f"{bucket}/{name}" for name in ("run/bundle", "posts.jsonl", "predicted.jsonl")]
+    run_job(cluster, "predict", "--config", str(settings), *arguments)
+    predicted = [json.loads(line) for line in str(storage.read_text(f"{bucket}/predicted.jsonl")).splitlines()]
+    assert [row["id"] for row in predicted] == [str(post["id"]) for post in posts]
+    assert all(row["likes"] >= 0 and row["caption"] is not None for row in predicted)
 
 
-def test_the_service_runs_as_a_job(walked: Config, cluster: Cluster, settings: Path) -> None:
+def test_the_service_runs_as_a_job(finished: Config, cluster: Cluster, settings: Path) -> None:
     port = free_port()
     arguments = ["--config", str(settings), f"serve.port={port}"]
     submit(cluster, "serve", *arguments, options=("--no-wait", "--submission-id", "service"))
     try:
         assert answers(f"http://127.0.0.1:{port}/-/healthz")
     finally:
-        stop(cluster, "service")
+        client(cluster).stop_job("service")
 
 
 def answers(url: str) -> bool:
@@ -112,17 +113,19 @@ def answers(url: str) -> bool:
     return False
 
 
-def test_a_second_run_finds_all_in_the_bucket_and_writes_nothing(walked: Config, bucket: str, local_ray: None) -> None:
+def test_a_second_run_finds_everything_in_the_bucket_and_writes_nothing(
+    finished: Config, bucket: str, local_ray: None
+) -> None:
     before = objects(f"{bucket}/run")
     for verb in (ingest, frames, train_retriever, retrieve, train):
-        verb.main(walked)
+        verb.main(finished)
     assert objects(f"{bucket}/run") == before
     with pytest.raises(ConfigError, match="other settings"):
-        frames.main(override(walked, {"media.stride_s": 1.0}))
+        frames.main(override(finished, {"media.stride_s": 1.0}))
 
 
 def objects(folder: str) -> dict[str, object]:
-    """What a folder holds and when it was written, but for the summaries, which tell of the last run."""
+    """The objects below a folder with the time at which each was written, except the summaries of the last run."""
     fs, root = storage.locate(folder)
-    found = fs.get_file_info(pafs.FileSelector(root, recursive=True))
-    return {file.path: file.mtime for file in found if file.is_file and file.base_name != "_summary.json"}
+    infos = fs.get_file_info(pafs.FileSelector(root, recursive=True))
+    return {info.path: info.mtime for info in infos if info.is_file and info.base_name != "_summary.json"}

@@ -1,4 +1,4 @@
-"""The way of posts whose media cannot be reached and whose captions are unknown: likes from history and metadata."""
+"""The preset `challenge`: likes of posts without media, from the history of the account and metadata."""
 
 import csv
 from datetime import datetime, timedelta
@@ -29,17 +29,25 @@ def table(path: Path, posts: int, first: int = 0, later: int = 0) -> Path:
     return path
 
 
+def account_statistics(path: Path) -> Path:
+    """A table with an account that has no post in `table`."""
+    path.write_text("username,average,median,min,max\nonly_in_table,90,80,10,300\n")
+    return path
+
+
 def read(path: Path) -> dict[str, dict[str, str]]:
     with path.open(newline="") as source:
         return {row["id"]: row for row in csv.DictReader(source)}
 
 
-def test_likes_are_told_from_an_accounts_history(local_ray: None, tmp_path: Path) -> None:
+def test_likes_are_predicted_from_an_accounts_history(local_ray: None, tmp_path: Path) -> None:
     config = load(
         "challenge",
         [
             f"paths.run={tmp_path}/run",
             f"ingest.table={table(tmp_path / 'table.csv', 240)}",
+            f"history.accounts={account_statistics(tmp_path / 'accounts.csv')}",
+            f"history.accounts_until={START}",
             f"ingest.validation_from={START + timedelta(hours=4 * 160)}",
             f"ingest.time_cut={START + timedelta(hours=4 * 180)}",
             "train={workers: 1, epochs: 2, batch_size: 16, lr: 0.001}",
@@ -55,17 +63,29 @@ def test_likes_are_told_from_an_accounts_history(local_ray: None, tmp_path: Path
     metrics = evaluate.main(config)
     assert {"model", "trees_history", "account_recent", "account_median"} <= metrics["likes"]["rmsle"].keys()
     assert metrics["likes"]["rmsle"]["model"] < 0.6 < 1 < np.std(list(LEVELS.values()))
-    told = list(storage.read_rows(f"{tmp_path}/run/report/predictions"))
-    assert {row["post_id"] for row in told if row["cold_account"]} == {"240"}
+    scores = list(storage.read_rows(f"{tmp_path}/run/report/predictions"))
+    assert {row["post_id"] for row in scores if row["cold_account"]} == {"240"}
 
     answers = {}
     for later in (0, 10**6):
         name = f"later{later}"
-        given = {"predict.table": str(table(tmp_path / f"{name}.csv", 40, 300, later))}
-        predict.main(override(config, given | {"predict.out": f"{tmp_path}/{name}.out.csv"}))
+        paths = {"predict.table": str(table(tmp_path / f"{name}.csv", 40, 300, later))}
+        predict.main(override(config, paths | {"predict.out": f"{tmp_path}/{name}.out.csv"}))
         answers[later] = read(tmp_path / f"{name}.out.csv")
     plain, loud = answers[0], answers[10**6]
     assert list(plain) == [str(i) for i in range(300, 341)]
     assert {i for i, row in plain.items() if row["cold_account"] == "True"} == {"340"}
-    assert all(plain[str(i)] == loud[str(i)] for i in range(300, 321))  # of the changed rows each one's past is equal
-    assert any(plain[str(i)] != loud[str(i)] for i in range(321, 340))  # which later posts then know
+    assert all(plain[str(i)] == loud[str(i)] for i in range(300, 321))  # the histories of these rows are the same
+    assert any(
+        plain[str(i)] != loud[str(i)] for i in range(321, 340)
+    )  # the histories of later rows include the changed ones
+
+    listed = tmp_path / "listed.csv"
+    later = START + timedelta(days=90)
+    rows = [["id", "date", "likes", "username", "media", "inferred company"]]
+    rows += [[str(i), later, 0, name, "", "x"] for i, name in enumerate(("only_in_table", "in_neither"))]
+    with listed.open("w", newline="") as sink:
+        csv.writer(sink).writerows(rows)
+    predict.main(override(config, {"predict.table": str(listed), "predict.out": f"{tmp_path}/listed.out.csv"}))
+    cold = {i: row["cold_account"] for i, row in read(tmp_path / "listed.out.csv").items()}
+    assert cold == {"0": "False", "1": "True"}

@@ -1,4 +1,4 @@
-"""The way of a table without ids, dates and media: captions from the account, its likes and keywords."""
+"""The preset `challenge-captions`: captions for a table without ids, dates and media, from account, likes, keywords."""
 
 import csv
 import random
@@ -11,22 +11,22 @@ from m3l.data import storage
 from m3l.tables.posts import TableError
 from pipelines import evaluate, ingest, predict, train
 
-SAID = {"dog": "look at this good dog", "sea": "a day by the sea", "tea": "time for some tea"}
+CAPTIONS = {"dog": "look at this good dog", "sea": "a day by the sea", "tea": "time for some tea"}
 
 
 def table(path: Path, posts: int) -> Path:
     """Posts whose caption is about their keyword."""
-    dice = random.Random(0)
+    rng = random.Random(0)
     with path.open("w", newline="") as sink:
         writer = csv.writer(sink)
         writer.writerow(["username", "keywords", "likes", "content"])
         for number in range(posts):
-            shown = dice.choice(list(SAID))
-            writer.writerow([f"a{number % 3}", f"['{shown}', 'thing']", number, f"{SAID[shown]} <hyperlink>"])
+            shown = rng.choice(list(CAPTIONS))
+            writer.writerow([f"a{number % 3}", f"['{shown}', 'thing']", number, f"{CAPTIONS[shown]} <hyperlink>"])
     return path
 
 
-def test_captions_are_told_from_keywords(local_ray: None, tmp_path: Path) -> None:
+def test_captions_are_predicted_from_keywords(local_ray: None, tmp_path: Path) -> None:
     config = load(
         "challenge-captions",
         [
@@ -49,9 +49,9 @@ def test_captions_are_told_from_keywords(local_ray: None, tmp_path: Path) -> Non
     assert captions["rouge_l"] > 0.8 > captions["beside"]["constant"]["rouge_l"]
     assert all(row["posted_at"] is None for row in storage.read_rows(config.paths.of("posts")))
 
-    out = tmp_path / "told.csv"
+    out = tmp_path / "predictions.csv"
     predict.main(override(config, {"predict.table": str(tmp_path / "table.csv"), "predict.out": str(out)}))
     with out.open(newline="") as source:
-        told = list(csv.DictReader(source))
-    assert [row["id"] for row in told] == [str(number) for number in range(120)]
-    assert all(row["caption"] and not row["likes"] and not row["error"] for row in told)
+        predictions = list(csv.DictReader(source))
+    assert [row["id"] for row in predictions] == [str(number) for number in range(120)]
+    assert all(row["caption"] and not row["likes"] and not row["error"] for row in predictions)

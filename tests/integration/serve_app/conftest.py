@@ -1,4 +1,4 @@
-"""A whole tiny bundle with untrained weights, and a video to ask it about."""
+"""A complete tiny bundle with random weights, and a video to send to it."""
 
 from pathlib import Path
 
@@ -11,9 +11,9 @@ from m3l.config import ClipConfig, Config, EvaluateConfig, ModelConfig, Retrieve
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle's folder; what it says is nonsense, said in the right form."""
+    """The folder of a bundle with random weights: its predictions are nonsense in the right format."""
     from m3l.inference import bundle
-    from m3l.inference.conformal import Intervals, widths
+    from m3l.inference.conformal import Intervals, half_widths
     from m3l.model.build import build_model, build_processor
     from m3l.prompts.collator import LikesScale
     from m3l.retriever.clip import Retriever
@@ -30,15 +30,15 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     processor = build_processor(config.model, ["Sunrise over the pad by nasa"] * 3)
     model = build_model(config.model, processor, config.seed)
-    known = {"intervals": Intervals(known=widths(np.linspace(-1, 1, 40))), "accounts": ["nasa"]}
-    bundle.save(folder, config, model, processor, LikesScale(6.0, 1.5), known)
+    calibration = {"intervals": Intervals(known=half_widths(np.linspace(-1, 1, 40))), "accounts": ["nasa"]}
+    bundle.save(folder, config, model, processor, LikesScale(6.0, 1.5), calibration)
     Retriever.build(config.retriever.clip, config.seed).save(folder / "retriever")
     return folder
 
 
 @pytest.fixture(scope="session")
 def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two seconds of MP4 that change their picture every half second."""
+    """An MP4 of two seconds whose picture changes every half second."""
     path = tmp_path_factory.mktemp("video") / "clip.mp4"
     noise = np.random.default_rng(0).integers(0, 255, (4, 6, 8, 3), dtype=np.uint8)
     with av.open(str(path), "w") as media:

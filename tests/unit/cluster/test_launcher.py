@@ -1,4 +1,4 @@
-"""The launcher file is one that Ray's own validation takes, and starts no open cluster."""
+"""cluster.yaml passes Ray's own validation and starts a protected cluster."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ def launcher():
     return yaml.safe_load((ROOT / "cluster.yaml").read_text())
 
 
-def test_ray_takes_the_launcher_file(launcher):
+def test_ray_accepts_the_launcher_file(launcher):
     validate_config(prepare_config(launcher))
 
 
@@ -24,5 +24,5 @@ def test_every_node_starts_with_token_authentication(launcher):
     assert "~/.ray/auth_token" in launcher["file_mounts"]
 
 
-def test_the_dashboard_listens_on_loopback_alone(launcher):
+def test_the_dashboard_listens_on_loopback_only(launcher):
     assert any("--dashboard-host=127.0.0.1" in command for command in launcher["head_start_ray_commands"])

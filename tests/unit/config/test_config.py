@@ -18,13 +18,13 @@ def refusal(text: str, *overrides: str) -> str:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_loads_and_survives_its_own_yaml(name: str) -> None:
+def test_every_preset_is_the_same_after_a_round_trip_through_yaml(name: str) -> None:
     config = load(name)
     assert config.name == name
     assert parse(config.to_yaml()) == config
 
 
-def test_the_defaults_are_the_methods() -> None:
+def test_the_defaults_are_those_of_the_paper() -> None:
     config = Config()
     assert (config.train.cut, config.retriever.bce_weight, config.retriever.dfr_weight) == (50, 0.1, 0.9)
     assert (config.media.key_frames, config.retriever.top_k) == (50, 10)
@@ -32,7 +32,7 @@ def test_the_defaults_are_the_methods() -> None:
     assert all("You are content creating wizard." in task.template for task in config.tasks)
 
 
-def test_overrides_reach_fields_and_keep_their_neighbours() -> None:
+def test_an_override_changes_one_field_alone() -> None:
     config = load("tiny", ["train.lr=0.5", "model.lora={rank: 2}", "paths.run=s3://bucket/run/"])
     assert (config.train.lr, config.train.epochs) == (0.5, load("tiny").train.epochs)
     assert config.model.lora and config.model.lora.rank == 2
@@ -49,13 +49,14 @@ def test_a_copy_with_changes_leaves_the_original() -> None:
         override(config, {"train.cutt": 1})
 
 
-def test_a_mistyped_field_names_itself_and_the_known_ones() -> None:
-    assert refusal("train: {epoch: 3}").startswith("train.epoch: no such field; known here: schedule, cut,")
-    assert "known here: clip, top_k" in refusal("", "retriever.topk=3")
-    assert "known here: name, pretrained, tiny" in refusal("retriever: {clip: {nam: x}}")
-    assert "known here: rank, alpha" in refusal("model: {lora: {rnk: 2}}")
-    assert "known here: name, masked" in refusal("tasks: [{name: a, masked: likes, head: likes, templat: '[MASK]'}]")
-    assert "known here: name, seed, paths" in refusal("trian: {}")
+def test_a_mistyped_field_is_an_error_that_lists_the_fields() -> None:
+    assert refusal("train: {epoch: 3}").startswith("train.epoch: no such field; the fields here are schedule, cut,")
+    assert "the fields here are clip, top_k" in refusal("", "retriever.topk=3")
+    assert "the fields here are name, pretrained, tiny" in refusal("retriever: {clip: {nam: x}}")
+    assert "the fields here are rank, alpha" in refusal("model: {lora: {rnk: 2}}")
+    message = refusal("tasks: [{name: a, masked: likes, head: likes, templat: '[MASK]'}]")
+    assert "the fields here are name, masked" in message
+    assert "the fields here are name, seed, paths" in refusal("trian: {}")
 
 
 def test_a_value_out_of_range_names_its_field() -> None:
@@ -65,11 +66,11 @@ def test_a_value_out_of_range_names_its_field() -> None:
 
 
 @pytest.mark.parametrize("item", ["train.lr", "=3", "name.x=3", "train.lr={", "train.lr.x=3"])
-def test_an_override_that_is_none_is_one_line(item: str) -> None:
+def test_a_malformed_override_is_an_error_of_one_line(item: str) -> None:
     assert item.split("=")[0].split(".")[0] in refusal("name: a\ntrain: {lr: 1.0}", item)
 
 
-def test_what_is_no_configuration_is_one_line(tmp_path) -> None:
+def test_a_malformed_configuration_is_an_error_of_one_line(tmp_path) -> None:
     assert "mapping" in refusal("- a\n- b")
     assert "not YAML" in refusal("a: [\n")
     with pytest.raises(ConfigError, match=r"no preset 'tinny': use one of .*tiny"):
@@ -89,15 +90,15 @@ def test_what_is_no_configuration_is_one_line(tmp_path) -> None:
         ("likes", "likes", "Likes:", "exactly one [MASK], at its end"),
         ("likes", "likes", "[MASK] or [MASK]", "exactly one [MASK], at its end"),
         ("likes", "likes", "[MASK] likes", "exactly one [MASK], at its end"),
-        ("caption", "likes", "[MASK]", "the head likes tells likes, not caption"),
+        ("caption", "likes", "[MASK]", "the head likes predicts likes, not caption"),
     ],
 )
-def test_a_task_that_cannot_be_asked_is_refused(masked: str, head: str, template: str, says: str) -> None:
+def test_a_task_with_an_unusable_template_is_refused(masked: str, head: str, template: str, says: str) -> None:
     task = {"name": "odd", "masked": masked, "head": head, "template": template}
     assert says in refusal(yaml.safe_dump({"tasks": [task]}))
 
 
-def test_a_task_masks_a_field_that_posts_have_and_has_a_name_of_its_own() -> None:
+def test_tasks_mask_fields_of_posts_and_have_different_names() -> None:
     task = {"name": "a", "masked": "caption", "head": "caption", "template": "[MASK]"}
     assert "names must differ" in refusal(yaml.safe_dump({"tasks": [task, task]}))
     assert "tasks.0.masked" in refusal(yaml.safe_dump({"tasks": [task | {"masked": "views"}]}))
@@ -105,17 +106,17 @@ def test_a_task_masks_a_field_that_posts_have_and_has_a_name_of_its_own() -> Non
 
 def test_local_paths_become_absolute_and_others_stay(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    given = ["paths.run=runs/x", "paths.bundle=s3://bucket/bundle", "predict.out=told.csv"]
-    config = anchored(load("tiny", [*given, "model.checkpoint=mine"]))
-    assert config.model.checkpoint == "mine"  # no folder here: a name on a hub
+    paths = ["paths.run=runs/x", "paths.bundle=s3://bucket/bundle", "predict.out=predicted.csv"]
+    config = anchored(load("tiny", [*paths, "model.checkpoint=mine"]))
+    assert config.model.checkpoint == "mine"  # there is no such folder: the name of a repository on the hub
     (tmp_path / "mine").mkdir()
     assert anchored(config).model.checkpoint == str(tmp_path / "mine")
     assert config.paths.of("posts") == str(tmp_path / "runs/x/posts")
     assert config.paths.of("bundle") == "s3://bucket/bundle"
-    assert config.predict.out == str(tmp_path / "told.csv")
+    assert config.predict.out == str(tmp_path / "predicted.csv")
     assert config.paths.media_root is None
 
 
-def test_muon_is_refused_where_matrices_are_cut():
+def test_muon_is_refused_with_sharded_matrices():
     with pytest.raises(ConfigError, match="use adamw, or strategy ddp"):
         load("tiny", ["train.optimiser=muon", "train.strategy=fsdp"])

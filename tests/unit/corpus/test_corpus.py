@@ -1,4 +1,4 @@
-"""The corpus keeps its word: what the truth says is what was drawn, written and counted."""
+"""The ground truth of the corpus matches what was drawn, written and counted."""
 
 import ast
 import math
@@ -17,7 +17,7 @@ from PIL import Image, ImageSequence
 from m3l.config import CorpusConfig
 from m3l.corpus.render import pictures
 from m3l.corpus.storyboard import Clip
-from m3l.corpus.truth import TRUTH, named_in, on_screen
+from m3l.corpus.truth import TRUTH, subjects_named_in, subjects_on_screen
 from m3l.corpus.world import Story, World
 from m3l.data.records import media_id
 
@@ -51,18 +51,18 @@ def without_subjects(clip: Clip) -> Clip:
 def test_a_post_is_a_pure_function_of_world_and_index(world: World, stories: list[Story], tmp_path: Path) -> None:
     posts = [first(stories, kind) for kind in ("image", "gif", "video")]
     again = pickle.loads(pickle.dumps(World.build(world.config, world.seed)))
-    made = [world.make(i, tmp_path / "a") for i in posts]
-    assert made == [again.make(i, tmp_path / "b") for i in reversed(posts)][::-1]
+    written = [world.write_post(i, tmp_path / "a") for i in posts]
+    assert written == [again.write_post(i, tmp_path / "b") for i in reversed(posts)][::-1]
     files = {root: [p for p in sorted((tmp_path / root).rglob("*")) if p.is_file()] for root in "ab"}
     assert [p.name for p in files["a"]] == [p.name for p in files["b"]]
     assert len(files["a"]) == sum(len(stories[i].clips) for i in posts)  # and no drafts are left
     assert [p.read_bytes() for p in files["a"]] == [p.read_bytes() for p in files["b"]]
-    assert made[0] != World.build(world.config, seed=4).make(posts[0], tmp_path / "c")
+    assert written[0] != World.build(world.config, seed=4).write_post(posts[0], tmp_path / "c")
 
 
 def test_likes_follow_the_formula(world: World, stories: list[Story], tmp_path: Path) -> None:
     for index in range(20):
-        post = world.make(index, tmp_path)
+        post = world.write_post(index, tmp_path)
         parts, when = post.truth["parts"], datetime.fromisoformat(post.row["date"])
         assert post.truth["expected_log1p"] == pytest.approx(4 + sum(parts.values()) - parts["noise"])
         assert post.row["likes"] == max(0, round(math.expm1(post.truth["expected_log1p"] + parts["noise"])))
@@ -91,7 +91,7 @@ def test_a_hook_is_a_subject_in_the_first_second(stories: list[Story]) -> None:
 
 def test_spans_of_a_video_are_where_its_subjects_were_drawn(world: World, stories: list[Story], tmp_path: Path) -> None:
     index = next(i for i, s in enumerate(stories) if s.kind == "video" and not s.damage and len(s.subjects) == 2)
-    post, clip = world.make(index, tmp_path), stories[index].clips[0]
+    post, clip = world.write_post(index, tmp_path), stories[index].clips[0]
     [media] = post.truth["media"]
     frames = read(tmp_path / media["url"])
     assert len(frames) == media["duration_s"] * clip.fps
@@ -102,7 +102,7 @@ def test_spans_of_a_video_are_where_its_subjects_were_drawn(world: World, storie
     for number, (frame, bare) in enumerate(zip(frames, pictures(without_subjects(clip)), strict=True)):
         if np.abs(number + 0.5 - boundaries).min() < 2:  # in a cross-fade two shots are seen
             continue
-        shown = on_screen(post.truth["media"], media["media_id"], number / clip.fps)
+        shown = subjects_on_screen(post.truth["media"], media["media_id"], number / clip.fps)
         changed = (np.abs(frame - np.asarray(bare)).max(axis=2) > 60).mean()
         assert changed > 0.03 if shown else changed < 0.01, (number, shown, changed)
         seen += shown
@@ -124,7 +124,7 @@ def test_videos_and_gifs_keep_to_their_format(stories: list[Story]) -> None:
 
 
 def test_a_gif_moves_and_lasts_as_long_as_the_truth_says(world: World, stories: list[Story], tmp_path: Path) -> None:
-    post = world.make(first(stories, "gif"), tmp_path)
+    post = world.write_post(first(stories, "gif"), tmp_path)
     [media] = post.truth["media"]
     with Image.open(tmp_path / media["url"]) as gif:
         frames = [(np.asarray(f.convert("RGB"), float), f.info["duration"]) for f in ImageSequence.Iterator(gif)]
@@ -137,10 +137,10 @@ def test_a_gif_moves_and_lasts_as_long_as_the_truth_says(world: World, stories: 
 
 def test_an_album_shows_two_subjects_in_order(world: World, stories: list[Story], tmp_path: Path) -> None:
     index = next(i for i, s in enumerate(stories) if s.kind == "image" and len(s.subjects) == 2 and not s.damage)
-    truth = world.make(index, tmp_path).truth
+    truth = world.write_post(index, tmp_path).truth
     assert [span["subject"] for media in truth["media"] for span in media["spans"]] == truth["subjects"]
     for media, subject, clip in zip(truth["media"], truth["subjects"], stories[index].clips, strict=True):
-        assert on_screen(truth["media"], media["media_id"], 0.0) == {subject}
+        assert subjects_on_screen(truth["media"], media["media_id"], 0.0) == {subject}
         with Image.open(tmp_path / media["url"]) as photo:
             drawn = np.asarray(next(pictures(clip)), float)
             assert np.abs(np.asarray(photo, float) - drawn).mean() < 6
@@ -148,17 +148,17 @@ def test_an_album_shows_two_subjects_in_order(world: World, stories: list[Story]
 
 def test_captions_name_the_subjects_in_order_and_never_the_scene(world: World, stories: list[Story]) -> None:
     for story in stories:
-        assert named_in(story.caption, world.subjects) == list(story.subjects)
-        assert named_in(story.caption, world.scenes) == []
+        assert subjects_named_in(story.caption, world.subjects) == list(story.subjects)
+        assert subjects_named_in(story.caption, world.scenes) == []
         assert story.caption.endswith(f"#{story.account.username} <hyperlink>")
     assert all(any(token in s.caption for s in stories) for token in ("&amp;", "\n", "🎉", "<mention>", "?"))
-    assert named_in("A foxy #FoxFoods: Frogs, a FROG; the fox and the frog", ["fox", "frog"]) == [
+    assert subjects_named_in("A foxy #FoxFoods: Frogs, a FROG; the fox and the frog", ["fox", "frog"]) == [
         "frog",
         "fox",
     ]
 
 
-def test_favourites_tell_something_about_the_subject(stories: list[Story]) -> None:
+def test_favourites_are_informative_about_the_subject(stories: list[Story]) -> None:
     share = np.mean([story.subjects[0] in story.account.favourites for story in stories])
     assert share == pytest.approx(0.5 + 0.5 * 3 / 12, abs=0.04)
 
@@ -168,13 +168,13 @@ def test_broken_posts_cannot_be_read(world: World, stories: list[Story], tmp_pat
     assert 1 - damage[None] / len(stories) == pytest.approx(world.config.broken_share, abs=0.02)
     assert damage["dead"] == pytest.approx(damage["page"] + damage["cut"], rel=0.25)
     for kind in ("image", "gif", "video"):
-        for fate in ("dead", "page", "cut"):
-            post = world.make(first(stories, kind, damage=fate), tmp_path)
+        for damage_kind in ("dead", "page", "cut"):
+            post = world.write_post(first(stories, kind, damage=damage_kind), tmp_path)
             assert not post.truth["readable"]
             for media in post.truth["media"]:
                 path = tmp_path / media["url"]
-                assert path.exists() == (fate != "dead")
-                if fate == "dead":
+                assert path.exists() == (damage_kind != "dead")
+                if damage_kind == "dead":
                     continue
                 with pytest.raises((av.FFmpegError, OSError)):
                     read(path)
@@ -182,11 +182,11 @@ def test_broken_posts_cannot_be_read(world: World, stories: list[Story], tmp_pat
                     Image.open(path).load()
 
 
-def test_the_media_text_is_the_challenges(world: World, stories: list[Story], tmp_path: Path) -> None:
+def test_the_media_text_has_the_format_of_the_challenge(world: World, stories: list[Story], tmp_path: Path) -> None:
     orders = set()
     for kind in ("image", "gif", "video", "video playlist first"):
         index = first(stories, kind.split()[0], playlist_first="first" in kind)
-        post = world.make(index, tmp_path)
+        post = world.write_post(index, tmp_path)
         parsed = ast.parse(post.row["media"], mode="eval").body
         assert isinstance(parsed, ast.List)
         assert {type(item) for item in parsed.elts} == {ast.Call}
@@ -225,11 +225,11 @@ def test_splits_follow_the_account_and_the_date(world: World, stories: list[Stor
             assert (story.posted_at >= datetime(2020, 11, 1)) == (story.split == "test_time")
 
 
-def test_splits_have_the_shares_asked_for() -> None:
-    asked = CorpusConfig(posts=2000, unseen_accounts=2000, unseen_share=0.5, validation_share=0.3, test_share=0.2)
-    world = World.build(asked, seed=0)
-    stories = [world.story(index) for index in range(asked.posts)]
-    unseen = set(world.accounts[asked.accounts :])
+def test_splits_have_the_configured_shares() -> None:
+    config = CorpusConfig(posts=2000, unseen_accounts=2000, unseen_share=0.5, validation_share=0.3, test_share=0.2)
+    world = World.build(config, seed=0)
+    stories = [world.story(index) for index in range(config.posts)]
+    unseen = set(world.accounts[config.accounts :])
     before = [story for story in stories if story.account not in unseen and story.split != "test_time"]
     shares = Counter(story.split for story in before)
     assert sum(story.account in unseen for story in stories) == pytest.approx(1000, abs=80)
@@ -238,13 +238,13 @@ def test_splits_have_the_shares_asked_for() -> None:
 
 
 def test_truth_fits_its_schema(world: World, tmp_path: Path) -> None:
-    rows = [world.make(index, tmp_path).truth for index in range(8)]
+    rows = [world.write_post(index, tmp_path).truth for index in range(8)]
     assert pa.Table.from_pylist(rows, schema=TRUTH).to_pylist() == rows
 
 
-def test_what_cannot_be_made_is_an_error(world: World, tmp_path: Path) -> None:
+def test_too_many_posts_or_accounts_are_an_error(world: World, tmp_path: Path) -> None:
     with pytest.raises(IndexError, match="post 3000 of 3000"):
-        world.make(3000, tmp_path)
+        world.write_post(3000, tmp_path)
     with pytest.raises(ValueError, match=r"corpus\.accounts: at most 4800"):
         World.build(CorpusConfig(accounts=4800, unseen_accounts=1), seed=0)
     names = [account.username for account in World.build(CorpusConfig(accounts=4760), seed=0).accounts]

@@ -1,9 +1,9 @@
-"""A plan's figures beside those counted by hand for the published checkpoints."""
+"""The estimate for the published checkpoints, compared with figures that were computed by hand."""
 
 import pytest
 
 from m3l.config import ConfigError, load
-from m3l.cost.estimate import Plan, plan
+from m3l.cost.estimate import CostEstimate, estimate_cost
 
 GIB = 2**30
 PARAMETERS = {  # in millions
@@ -25,23 +25,24 @@ FORWARD = {  # GFLOPs: one frame, one caption
 
 
 @pytest.fixture(scope="module", params=["vicuna-7b", "flan-t5-xl"])
-def made(request: pytest.FixtureRequest) -> tuple[str, Plan]:
-    return request.param, plan(load(request.param, ["train.frames=1", "train.batch_size=8"]))
+def preset(request: pytest.FixtureRequest) -> tuple[str, CostEstimate]:
+    """A preset and its estimate."""
+    return request.param, estimate_cost(load(request.param, ["train.frames=1", "train.batch_size=8"]))
 
 
-def test_every_part_has_the_published_size(made: tuple[str, Plan]) -> None:
-    name, told = made
-    for part in told.parts:
+def test_every_part_has_the_published_size(preset: tuple[str, CostEstimate]) -> None:
+    name, estimate = preset
+    for part in estimate.parts:
         assert part.parameters / 1e6 == pytest.approx(PARAMETERS[name][part.name], rel=0.02), part.name
         assert part.adapters / 1e6 == pytest.approx(ADAPTERS[name] if part.name == "language_model" else 0, rel=0.01)
         frozen, language = part.name == "vision_model", part.name == "language_model"
-        assert part.trains == (0 if frozen else part.adapters if language else part.parameters)
-        assert part.bytes == 2 * (part.parameters + part.adapters) + 2 * part.trains
+        assert part.trainable == (0 if frozen else part.adapters if language else part.parameters)
+        assert part.bytes == 2 * (part.parameters + part.adapters) + 2 * part.trainable
 
 
-def test_flops_are_those_counted_by_hand(made: tuple[str, Plan]) -> None:
-    name, told = made
-    costs = {cost.name: cost for cost in told.costs}
+def test_flops_are_those_counted_by_hand(preset: tuple[str, CostEstimate]) -> None:
+    name, estimate = preset
+    costs = {cost.name: cost for cost in estimate.costs}
     for part, expected in FORWARD[name].items():
         assert costs[part].forward_flops / 1e9 == pytest.approx(expected, rel=0.1), part
     assert costs["vision_model"].step_flops == costs["vision_model"].forward_flops
@@ -49,35 +50,35 @@ def test_flops_are_those_counted_by_hand(made: tuple[str, Plan]) -> None:
     assert 1.9 < language.step_flops / language.forward_flops < 2.2
 
 
-def test_memory_is_near_what_was_reckoned_before(made: tuple[str, Plan]) -> None:
-    name, told = made
+def test_memory_is_near_the_earlier_estimates(preset: tuple[str, CostEstimate]) -> None:
+    name, estimate = preset
     for (strategy, gpus), expected in MEMORY[name].items():
-        gib = [told.gpu_bytes(strategy, gpus, checkpointing) / GIB for checkpointing in (True, False)]
+        gib = [estimate.gpu_bytes(strategy, gpus, checkpointing) / GIB for checkpointing in (True, False)]
         assert gib == pytest.approx(expected, rel=0.3, abs=1.5), (strategy, gpus)
 
 
-def test_more_gpus_take_less_time_and_checkpointing_more(made: tuple[str, Plan]) -> None:
-    _, told = made
-    assert told.seconds(1000, 1, False) == pytest.approx(8 * told.seconds(1000, 8, False))
-    assert 1.2 < told.seconds(1000, 1, True) / told.seconds(1000, 1, False) < 1.5
-    assert told.seconds(1000, 1, False) == pytest.approx(1000 * told.step_flops(False) / (0.4 * 989e12))
+def test_more_gpus_take_less_time_and_checkpointing_takes_more(preset: tuple[str, CostEstimate]) -> None:
+    _, estimate = preset
+    assert estimate.seconds(1000, 1, False) == pytest.approx(8 * estimate.seconds(1000, 8, False))
+    assert 1.2 < estimate.seconds(1000, 1, True) / estimate.seconds(1000, 1, False) < 1.5
+    assert estimate.seconds(1000, 1, False) == pytest.approx(1000 * estimate.step_flops(False) / (0.4 * 989e12))
 
 
-def test_joint_reads_once_what_its_tasks_begin_with() -> None:
+def test_joint_computes_the_common_part_of_prompts_once() -> None:
     def flops(*settings: str) -> int:
-        return plan(load("vicuna-7b", list(settings))).step_flops(False)
+        return estimate_cost(load("vicuna-7b", list(settings))).step_flops(False)
 
-    two = 2 * flops()
-    assert two / flops("train.schedule=joint", "plan.common_tokens=0") == pytest.approx(1.36, abs=0.03)
-    assert two / flops("train.schedule=joint", "plan.common_tokens=100") == pytest.approx(1.65, abs=0.05)
-
-
-def test_a_cache_of_the_vit_gains_its_share(made: tuple[str, Plan]) -> None:
-    name, told = made
-    assert told.frame_bytes == 257 * 1408 * 2
-    assert told.vision_share == pytest.approx({"vicuna-7b": 0.08, "flan-t5-xl": 0.27}[name], abs=0.01)
+    two_passes = 2 * flops()
+    assert two_passes / flops("train.schedule=joint", "plan.common_tokens=0") == pytest.approx(1.36, abs=0.03)
+    assert two_passes / flops("train.schedule=joint", "plan.common_tokens=100") == pytest.approx(1.65, abs=0.05)
 
 
-def test_a_model_of_unknown_size_is_refused() -> None:
+def test_a_vision_cache_saves_the_vits_share_of_a_step(preset: tuple[str, CostEstimate]) -> None:
+    name, estimate = preset
+    assert estimate.frame_bytes == 257 * 1408 * 2
+    assert estimate.vision_share == pytest.approx({"vicuna-7b": 0.08, "flan-t5-xl": 0.27}[name], abs=0.01)
+
+
+def test_a_checkpoint_of_unknown_size_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"^model\.checkpoint: a plan knows the sizes of Salesforce.*not of None$"):
-        plan(load("tiny"))
+        estimate_cost(load("tiny"))

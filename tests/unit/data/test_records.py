@@ -1,4 +1,4 @@
-"""Rows survive Arrow as they are."""
+"""Records are the same after a round trip through Arrow."""
 
 from datetime import UTC, datetime
 
@@ -28,12 +28,12 @@ ROWS = [
 
 
 @pytest.mark.parametrize(("schema", "record"), ROWS)
-def test_a_record_survives_arrow(schema: pa.Schema, record: Record) -> None:
+def test_a_record_is_the_same_after_a_round_trip_through_arrow(schema: pa.Schema, record: Record) -> None:
     table = to_table([record, record.model_dump()], schema)
     assert table.schema == schema
     assert [type(record).model_validate(row) for row in table.to_pylist()] == [record, record]
 
 
-def test_a_media_file_keeps_its_name() -> None:
+def test_the_name_of_a_media_file_depends_on_its_url_alone() -> None:
     assert MEDIA.media_id == Media(kind="gif", url="a.mp4").media_id != Media(kind="gif", url="b.mp4").media_id
     assert len(MEDIA.media_id) == 16

@@ -10,15 +10,15 @@ from m3l.evaluation.likes_metrics import r2_log1p
 START = datetime(2019, 1, 1, tzinfo=UTC)
 
 
-def post(number: int, username: str = "a", likes: int | None = 1, **known: object) -> Post:
+def post(number: int, username: str = "a", likes: int | None = 1, **fields: object) -> Post:
     when = START + timedelta(hours=5 * number)
-    return Post(**{"post_id": str(number), "username": username, "likes": likes, "posted_at": when} | known)
+    return Post(**{"post_id": str(number), "username": username, "likes": likes, "posted_at": when} | fields)
 
 
 @pytest.fixture(scope="module")
 def posts() -> list[Post]:
-    """Likes made of account, hour and one word of the caption, with a little noise."""
-    rng, made = np.random.default_rng(0), []
+    """Likes that depend on the account, the hour and one word of the caption, with a little noise."""
+    rng, posts = np.random.default_rng(0), []
     for number in range(700):
         account, sale = int(rng.integers(6)), bool(rng.random() < 0.5)
         hour = (START + timedelta(hours=5 * number)).hour
@@ -26,8 +26,8 @@ def posts() -> list[Post]:
         caption = f"Our {'SALE' if sale else 'news'} is here! #brand{account} 🎉\n<mention>"
         media = [Media(kind="video", url=f"{number}.mp4", duration_s=4.5)]
         likes = round(np.expm1(log))
-        made.append(post(number, f"brand{account}", likes, company="x", caption=caption, media=media))
-    return made
+        posts.append(post(number, f"brand{account}", likes, company="x", caption=caption, media=media))
+    return posts
 
 
 @pytest.fixture(scope="module")
@@ -46,62 +46,68 @@ def test_account_median_and_mean_fall_back_to_all_posts() -> None:
 
 def test_trees_beat_mean_and_account_median(posts: list[Post], trees: likes_baselines.MetadataTrees) -> None:
     test = posts[500:]
-    true = np.array([p.likes for p in test], dtype=float)
+    actual = np.array([p.likes for p in test], dtype=float)
     scores = [
-        r2_log1p(true, fitted.predict(test)) or 0
+        r2_log1p(actual, fitted.predict(test)) or 0
         for fitted in (likes_baselines.Mean().fit(posts[:500]), likes_baselines.AccountMedian().fit(posts[:500]), trees)
     ]
     assert scores == sorted(scores)
     assert scores[2] > 0.9 > scores[1] + 0.05
 
 
-def test_a_posts_own_likes_are_never_read(posts: list[Post], trees: likes_baselines.MetadataTrees) -> None:
-    test = posts[490:520]  # some were trained on: then, too, only the earlier posts may speak
+def test_the_likes_of_a_post_do_not_affect_its_prediction(
+    posts: list[Post], trees: likes_baselines.MetadataTrees
+) -> None:
+    test = posts[490:520]  # some are training posts: for them, too, only earlier posts count
     blind = [p.model_copy(update={"likes": None}) for p in test]
     loud = [p.model_copy(update={"likes": 10**6}) for p in test]
     assert (trees.predict(blind) == trees.predict(loud)).all()
     assert "likes" not in likes_baselines.features(test)
 
 
-def test_the_past_holds_only_earlier_posts() -> None:
+def test_running_statistics_are_of_strictly_earlier_posts() -> None:
     rows = [post(2, "a", 7), post(0, "a", 1), post(1, "b", 3), post(0, "c", 9), post(0, "a", 1)]
     frame = likes_baselines.features(rows)
-    past = likes_baselines._before(frame, likes_baselines._running(frame, np.array([7.0, 1, 3, 9, 1])))
+    past = likes_baselines._statistics_before(
+        frame, likes_baselines._running_statistics(frame, np.array([7.0, 1, 3, 9, 1]))
+    )
     assert past["past_posts"].fillna(0).tolist() == [2, 0, 0, 0, 0]
     assert past["past_mean"].tolist()[0] == 1
     assert past["past_day"].tolist()[0] == pytest.approx(10 / 24)
 
 
-def test_trees_repeat_themselves(posts: list[Post], trees: likes_baselines.MetadataTrees) -> None:
+def test_trees_are_reproducible(posts: list[Post], trees: likes_baselines.MetadataTrees) -> None:
     again = likes_baselines.MetadataTrees().fit(posts[:500])
     assert (again.predict(posts[500:]) == trees.predict(posts[500:])).all()
 
 
-def test_trees_answer_for_posts_that_say_little(trees: likes_baselines.MetadataTrees) -> None:
-    told = trees.predict([post(900, "stranger"), post(901, "brand1", caption="")])
-    assert np.isfinite(told).all() and (told >= 0).all()
+def test_trees_predict_for_posts_with_little_metadata(trees: likes_baselines.MetadataTrees) -> None:
+    predicted = trees.predict([post(900, "stranger"), post(901, "brand1", caption="")])
+    assert np.isfinite(predicted).all() and (predicted >= 0).all()
     assert trees.predict([]).shape == (0,)
     few = likes_baselines.MetadataTrees().fit([post(n, "a", 10 * n) for n in range(3)])
     assert np.isfinite(few.predict([post(5)])).all()
 
 
-def test_a_post_without_a_date_has_no_past_and_is_none() -> None:
+def test_a_post_without_a_date_has_no_earlier_posts_and_is_not_one() -> None:
     undated = [post(n, "a", n, posted_at=None) for n in range(2, 5)]
     for rows, posts_before in ((undated, [0, 0, 0]), ([post(0), post(1), *undated], [0, 1, 0, 0, 0])):
         frame = likes_baselines.features(rows)
-        past = likes_baselines._before(frame, likes_baselines._running(frame, np.arange(len(rows), dtype=float)))
+        past = likes_baselines._statistics_before(
+            frame, likes_baselines._running_statistics(frame, np.arange(len(rows), dtype=float))
+        )
         assert past["past_posts"].fillna(0).tolist() == posts_before
         assert np.isfinite(likes_baselines.MetadataTrees().fit(rows).predict(rows)).all()
 
 
-def test_features_count_what_the_caption_holds(posts: list[Post]) -> None:
+def test_features_count_the_parts_of_the_caption(posts: list[Post]) -> None:
     row = likes_baselines.features([posts[0]]).iloc[0]
-    counted = "hashtags", "mentions", "emoji", "questions", "exclamations", "newlines", "videos", "duration_s"
-    assert [row[name] for name in counted] == [1, 1, 1, 0, 1, 1, 1, 4.5]
+    columns = "hashtags", "mentions", "emoji", "questions", "exclamations", "newlines", "videos", "duration_s"
+    assert [row[name] for name in columns] == [1, 1, 1, 0, 1, 1, 1, 4.5]
     assert likes_baselines.features([post(0)]).iloc[0].isna()["words"]
 
 
 @pytest.mark.parametrize("kind", [likes_baselines.Mean, likes_baselines.AccountMean, likes_baselines.MetadataTrees])
-def test_nothing_to_learn_from_is_an_error(kind: type) -> None:
+def test_training_posts_without_any_likes_are_an_error(kind: type) -> None:
     with pytest.raises(ValueError, match="no training post has likes"):
         kind().fit([post(0, likes=None)])

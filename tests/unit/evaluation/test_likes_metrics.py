@@ -3,49 +3,34 @@ import pytest
 
 from m3l.evaluation import likes_metrics
 
-TRUE, PREDICTED = np.array([0.0, 10, 100]), np.array([0.0, 20, 70])
+ACTUAL, PREDICTED = np.array([0.0, 10, 100]), np.array([0.0, 20, 70])
 
 
-def test_likes_metrics_known_values() -> None:
-    scores = likes_metrics.likes_metrics(TRUE, PREDICTED)
+def test_likes_metrics_of_a_small_example() -> None:
+    scores = likes_metrics.likes_metrics(ACTUAL, PREDICTED)
     assert scores["rmse"] == pytest.approx(np.sqrt((10**2 + 30**2) / 3))
     assert scores["mae"] == pytest.approx(40 / 3)
     assert scores["rmsle"] == pytest.approx(np.sqrt((np.log(21 / 11) ** 2 + np.log(101 / 71) ** 2) / 3))
     assert scores["spearman"] == pytest.approx(1)
-    log = np.log1p(TRUE)
+    log = np.log1p(ACTUAL)
     residual = ((log - np.log1p(PREDICTED)) ** 2).sum()
     assert scores["r2_log1p"] == pytest.approx(1 - residual / ((log - log.mean()) ** 2).sum())
 
 
-def test_whole_likes_and_negative_predictions_are_read() -> None:
+def test_likes_may_be_integers_and_predictions_negative() -> None:
     scores = likes_metrics.likes_metrics(np.array([0, 5, 9]), np.array([-3.0, 5, 9]))
     assert scores["rmsle"] == 0 and scores["rmse"] == pytest.approx(np.sqrt(3))
 
 
-def test_no_likes_means_no_number() -> None:
-    assert set(likes_metrics.likes_metrics(np.array([]), np.array([])).values()) == {None}
+def test_a_metric_that_the_data_do_not_determine_is_none() -> None:
+    scores = likes_metrics.likes_metrics(np.array([]), np.array([]))
+    assert set(scores.values()) == {None}
     one = likes_metrics.likes_metrics(np.array([3.0]), np.array([5.0]))
     assert one["rmse"] == 2 and one["r2_log1p"] is None and one["spearman"] is None
-    assert likes_metrics.spearman(TRUE, np.ones(3)) is None
+    assert likes_metrics.spearman(ACTUAL, np.ones(3)) is None
 
 
 @pytest.mark.parametrize("predicted", [np.ones(2), np.array([1, np.nan, 2])])
-def test_likes_that_cannot_be_compared_are_an_error(predicted: np.ndarray) -> None:
+def test_other_lengths_and_missing_values_are_an_error(predicted: np.ndarray) -> None:
     with pytest.raises((ValueError, TypeError)):  # TypeError where shapes are checked
-        likes_metrics.likes_metrics(TRUE, predicted)
-
-
-def test_retrieval() -> None:
-    flags = np.array([False, True, True, False, True])
-    assert likes_metrics.recall_at(flags, relevant=4, k=3) == pytest.approx(2 / 3)
-    assert likes_metrics.recall_at(flags, relevant=4, k=5) == 0.75
-    assert likes_metrics.recall_at(flags, relevant=0, k=3) is None
-    assert likes_metrics.reciprocal_rank(flags) == 0.5
-    assert likes_metrics.reciprocal_rank(flags[:1]) == 0
-
-
-def test_near_duplicates_are_told_by_their_direction() -> None:
-    frames = np.array([[1, 0], [9, 0], [0, 1], [0.01, 5], [-1, 0]], np.float32)
-    assert likes_metrics.near_duplicates(frames) == pytest.approx(2 / 5)  # the second and the fourth
-    assert likes_metrics.near_duplicates(np.zeros((3, 2), np.float32)) == 0
-    assert likes_metrics.near_duplicates(frames[:0]) is None
+        likes_metrics.likes_metrics(ACTUAL, predicted)

@@ -1,14 +1,14 @@
-"""One desk for the tests of a file: starting the process that decodes takes a second."""
+"""One media reader for all tests in this folder, because starting the decoder process takes two seconds."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.support.media_reader import Desk
+from tests.support.media_reader import ReaderHarness
 
 
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    desk = Desk(tmp_path_factory.mktemp("media"))
-    with desk.reader:
-        yield desk
+@pytest.fixture(scope="session")
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReaderHarness]:
+    harness = ReaderHarness(tmp_path_factory.mktemp("media"))
+    with harness.reader:
+        yield harness

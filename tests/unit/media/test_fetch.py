@@ -1,4 +1,4 @@
-"""Fetching: only from below the media root or from a listed host, within limits."""
+"""Fetching: only from the media root or from an allowed host, within limits."""
 
 import asyncio
 import os
@@ -34,7 +34,7 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
-def kind(url: str, folder: Path, root: Path | str | None = None, config: MediaConfig = CONFIG) -> str:
+def error_kind(url: str, folder: Path, root: Path | str | None = None, config: MediaConfig = CONFIG) -> str:
     with pytest.raises(MediaError) as caught:
         fetch(url, folder, config, None if root is None else str(root))
     assert str(caught.value).startswith(caught.value.kind)
@@ -49,7 +49,7 @@ def test_files_below_the_root_are_read_in_place(root: Path, tmp_path: Path) -> N
         assert fetch(url, tmp_path, CONFIG, str(root)) == inside.resolve()
 
 
-def test_nothing_outside_the_root_is_read(root: Path, tmp_path: Path) -> None:
+def test_files_outside_the_root_are_refused(root: Path, tmp_path: Path) -> None:
     (root / "link.jpg").symlink_to(tmp_path / "secret.jpg")
     (root / "up").symlink_to(tmp_path)
     outside = [
@@ -63,8 +63,8 @@ def test_nothing_outside_the_root_is_read(root: Path, tmp_path: Path) -> None:
         "file:%2e%2e/secret.jpg",
         "file://elsewhere/secret.jpg",
     ]
-    assert {url: kind(url, tmp_path, root) for url in outside} == dict.fromkeys(outside, "not_allowed")
-    assert kind("sub/a b%20.jpg", tmp_path, None) == "not_allowed"
+    assert {url: error_kind(url, tmp_path, root) for url in outside} == dict.fromkeys(outside, "not_allowed")
+    assert error_kind("sub/a b%20.jpg", tmp_path, None) == "not_allowed"
 
 
 def test_only_regular_files_of_bounded_size_are_read(root: Path, tmp_path: Path) -> None:
@@ -72,8 +72,8 @@ def test_only_regular_files_of_bounded_size_are_read(root: Path, tmp_path: Path)
     (root / "loop").symlink_to(root / "loop")
     (root / "big.mp4").write_bytes(bytes(1001))
     for url in ("pipe.mp4", "sub", "missing.mp4", "loop", "nul\0.mp4", "x" * 5000):
-        assert kind(url, tmp_path, root) == "not_found"
-    assert kind("big.mp4", tmp_path, root) == "too_big"
+        assert error_kind(url, tmp_path, root) == "not_found"
+    assert error_kind("big.mp4", tmp_path, root) == "too_big"
 
 
 def test_other_schemes_are_not_read(root: Path, tmp_path: Path) -> None:
@@ -90,27 +90,27 @@ def test_other_schemes_are_not_read(root: Path, tmp_path: Path) -> None:
         "https://media.example@evil.example/a.jpg",
         "https:///a.jpg",
     ):
-        assert kind(url, tmp_path, root) == "not_allowed", url
+        assert error_kind(url, tmp_path, root) == "not_allowed", url
 
 
-def test_a_store_is_a_root_too(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Store:
+def test_the_root_can_be_a_storage_uri(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class FileSystem:
         @staticmethod
         def from_uri(uri: str) -> tuple[fs.FileSystem, str]:
             return fs.SubTreeFileSystem(str(root.parent), fs.LocalFileSystem()), "root"
 
-    monkeypatch.setattr(module.fs, "FileSystem", Store)
+    monkeypatch.setattr(module.fs, "FileSystem", FileSystem)
     copy = fetch("sub/a b%20.jpg", tmp_path, CONFIG, "s3://bucket/root")
     assert copy.parent == tmp_path
     assert copy.read_bytes() == b"inside"
-    assert kind("../secret.jpg", tmp_path, "s3://bucket/root") == "not_allowed"
-    assert kind("sub/../../secret.jpg", tmp_path, "s3://bucket/root") == "not_allowed"
-    assert kind("missing.jpg", tmp_path, "s3://bucket/root") == "not_found"
+    assert error_kind("../secret.jpg", tmp_path, "s3://bucket/root") == "not_allowed"
+    assert error_kind("sub/../../secret.jpg", tmp_path, "s3://bucket/root") == "not_allowed"
+    assert error_kind("missing.jpg", tmp_path, "s3://bucket/root") == "not_found"
 
 
 @pytest.fixture
 def web(monkeypatch: pytest.MonkeyPatch) -> Web:
-    """Puts a handler in place of the network, and one global address in place of the DNS."""
+    """Replaces the network by a handler, and DNS by one public address."""
 
     def answer(host: str, *_: object, **__: object) -> list[object]:
         address = host if host[0].isdigit() else "93.184.216.34"
@@ -124,24 +124,24 @@ def web(monkeypatch: pytest.MonkeyPatch) -> Web:
     return install
 
 
-async def sent(body: bytes) -> AsyncIterator[bytes]:
+async def one_chunk(body: bytes) -> AsyncIterator[bytes]:
     yield body
 
 
-def test_a_listed_host_is_asked_at_its_checked_address(web: Web, tmp_path: Path) -> None:
+def test_the_request_goes_to_the_address_that_was_checked(web: Web, tmp_path: Path) -> None:
     def handler(request: httpx.Request) -> httpx.Response:
         assert request.url == "https://93.184.216.34/a.jpg?name=small"
         assert request.headers["host"] == request.extensions["sni_hostname"] == "media.example"
-        return httpx.Response(200, content=sent(b"picture"))
+        return httpx.Response(200, content=one_chunk(b"picture"))
 
     web(handler)
     assert fetch("https://media.example/a.jpg?name=small", tmp_path, CONFIG).read_bytes() == b"picture"
 
 
 @pytest.mark.parametrize("host", PRIVATE)
-def test_private_addresses_are_refused_even_when_listed(host: str, tmp_path: Path) -> None:
+def test_private_addresses_are_refused_even_for_allowed_hosts(host: str, tmp_path: Path) -> None:
     config = MediaConfig(allowed_hosts=(host.strip("[]"),))
-    assert kind(f"https://{host}/a.jpg", tmp_path, config=config) == "not_allowed"
+    assert error_kind(f"https://{host}/a.jpg", tmp_path, config=config) == "not_allowed"
 
 
 def test_redirects_are_checked_again(web: Web, tmp_path: Path) -> None:
@@ -157,16 +157,16 @@ def test_redirects_are_checked_again(web: Web, tmp_path: Path) -> None:
     def handler(request: httpx.Request) -> httpx.Response:
         if location := hops.get(request.url.path):
             return httpx.Response(302, headers={"location": location})
-        return httpx.Response(200, content=sent(request.headers["host"].encode()))
+        return httpx.Response(200, content=one_chunk(request.headers["host"].encode()))
 
     web(handler)
     assert fetch("https://media.example/1", tmp_path, CONFIG).read_text() == "other.example"
     for path in ("out", "in", "plain"):
-        assert kind(f"https://media.example/{path}", tmp_path) == "not_allowed"
-    assert kind("https://media.example/round", tmp_path) == "fetch_failed"
+        assert error_kind(f"https://media.example/{path}", tmp_path) == "not_allowed"
+    assert error_kind("https://media.example/round", tmp_path) == "fetch_failed"
 
 
-def test_limits_and_failures_of_the_network(web: Web, tmp_path: Path) -> None:
+def test_oversized_and_failed_downloads_are_errors(web: Web, tmp_path: Path) -> None:
     async def endless() -> AsyncIterator[bytes]:
         while True:
             yield bytes(100)
@@ -189,13 +189,13 @@ def test_limits_and_failures_of_the_network(web: Web, tmp_path: Path) -> None:
         "404": "not_found",
         "500": "fetch_failed",
     }
-    assert {path: kind(f"https://media.example/{path}", tmp_path) for path in expected} == expected
+    assert {path: error_kind(f"https://media.example/{path}", tmp_path) for path in expected} == expected
 
 
-def test_one_time_limit_holds_over_names_redirects_headers_and_chunks(
+def test_one_timeout_covers_dns_redirects_headers_and_chunks(
     web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that always has something to say, slowly: no single answer of it is late."""
+    """The server keeps sending a little, so that no single read would time out."""
 
     async def drops() -> AsyncIterator[bytes]:
         for _ in range(500):
@@ -215,7 +215,7 @@ def test_one_time_limit_holds_over_names_redirects_headers_and_chunks(
     web(handler)
     config = CONFIG.model_copy(update={"fetch_timeout_s": 0.3})
     for path in ("drops", "round", "headers"):
-        assert kind(f"https://media.example/{path}", tmp_path, config=config) == "timeout", path
+        assert error_kind(f"https://media.example/{path}", tmp_path, config=config) == "timeout", path
     answer = socket.getaddrinfo
     monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: (time.sleep(0.5), answer(*a, **k))[1])
-    assert kind("https://media.example/drops", tmp_path, config=config) == "timeout"
+    assert error_kind("https://media.example/drops", tmp_path, config=config) == "timeout"

@@ -1,4 +1,4 @@
-"""Files made to do harm: each is a row with its error, for bounded work and memory, and no other row is lost."""
+"""Malicious files: each becomes an error row at bounded cost in time and memory, and no other row is lost."""
 
 import re
 import socket
@@ -28,21 +28,21 @@ from tests.support.hostile_files import (
     write_no_frames,
     write_sound,
 )
-from tests.support.media_reader import CONFIG, Desk
+from tests.support.media_reader import CONFIG, ReaderHarness
 
 LARGE = bytes(300_000_000)
 SMALL_PIXELS = bytes(64 * (64 * 3 + 1))
-PEAK_BYTES = 2**30  # of the decoder, its libraries included
-CPU_S = 5.0  # of the decoder for one file
+PEAK_BYTES = 2**30  # of the decoder process, including its libraries
+CPU_S = 5.0  # of the decoder process, for one file
 
 
 def small_video(folder: Path) -> bytes:
     return write_video(folder / "small.mp4", [0, 40, 80, 120]).read_bytes()
 
 
-Forge = Callable[[Path], bytes]  # given a folder to work in
+MakeFile = Callable[[Path], bytes]  # from a temporary folder to the content of the file
 
-BOMBS: dict[str, tuple[Forge, str]] = {
+BOMBS: dict[str, tuple[MakeFile, str]] = {
     "header.png": (lambda _: png(60_000, 60_000), "too_many_pixels"),
     "area.png": (lambda _: png(5_000, 5_000), "too_many_pixels"),
     "text.png": (lambda _: png(64, 64, SMALL_PIXELS, b"zTXta\0\0" + zlib.compress(LARGE)), "bad_container"),
@@ -56,7 +56,7 @@ BOMBS: dict[str, tuple[Forge, str]] = {
     "100k.mp4": (lambda folder: write_many_frames(folder / "100k.mp4", 100_000, step_ms=1).read_bytes(), "too_big"),
 }
 
-LIES: dict[str, tuple[Forge, str]] = {
+FALSE_HEADERS: dict[str, tuple[MakeFile, str]] = {
     "says-small.mp4": (
         lambda folder: patched(flat_video(folder / "a.mp4", 4112, 2320), b"avc1\0", 28, struct.pack(">HH", 64, 64)),
         "too_many_pixels",
@@ -75,7 +75,7 @@ LIES: dict[str, tuple[Forge, str]] = {
     "disguised.mp4": (lambda _: b"\0\0\0\x18ftypisom" + TEXTS["m3u8"].encode(), "bad_container"),
 }
 
-NO_PICTURES: dict[str, tuple[Forge, str]] = {
+NO_PICTURES: dict[str, tuple[MakeFile, str]] = {
     "truncated.mp4": (lambda folder: small_video(folder)[:1000], "bad_container"),
     "truncated.gif": (lambda folder: write_gif(folder / "a.gif", [100] * 3).read_bytes()[:40], "no_frames"),
     "sound.mp4": (lambda folder: write_sound(folder / "a.mp4", "aac", cover=False).read_bytes(), "no_video_stream"),
@@ -88,50 +88,50 @@ NO_PICTURES: dict[str, tuple[Forge, str]] = {
     "zero.gif": (lambda _: gif_bomb(64, 0), "no_frames"),
 }
 
-FILES = BOMBS | LIES | NO_PICTURES
+FILES = BOMBS | FALSE_HEADERS | NO_PICTURES
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_hostile_file_is_an_error_row(name: str, desk: Desk, tmp_path: Path) -> None:
-    forge, kind = FILES[name]
-    (desk.root / name).write_bytes(forge(tmp_path))
-    desk.assert_good()
-    decode_process, before_s = desk.decoder(), cpu_s(desk.decoder())
+def test_a_hostile_file_is_an_error_row(name: str, harness: ReaderHarness, tmp_path: Path) -> None:
+    make_file, kind = FILES[name]
+    (harness.root / name).write_bytes(make_file(tmp_path))
+    harness.assert_still_works()
+    decode_process, before_s = harness.decoder_process(), cpu_s(harness.decoder_process())
 
-    row = desk.read(name)
+    row = harness.read(name)
 
-    assert desk.decoder() == decode_process
+    assert harness.decoder_process() == decode_process
     assert cpu_s(decode_process) - before_s < CPU_S
     assert (row.url, row.frames) == (name, ())
     assert row.error is not None
     assert re.match(rf"{kind}\b", row.error), row.error
-    desk.assert_good()
-    assert peak_bytes(desk) < PEAK_BYTES
+    harness.assert_still_works()
+    assert peak_bytes(harness) < PEAK_BYTES
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_texts_that_point_elsewhere_are_not_followed(text: str, desk: Desk) -> None:
-    (desk.root / "victim.mp4").write_bytes((desk.root / "good.mp4").read_bytes())
+def test_playlists_and_other_texts_that_refer_to_files_are_not_followed(text: str, harness: ReaderHarness) -> None:
+    (harness.root / "victim.mp4").write_bytes((harness.root / "good.mp4").read_bytes())
     for name in ("text.mp4", f"text.{text}", "text.gif"):
-        (desk.root / name).write_text(TEXTS[text])
-        assert str(desk.read(name).error).startswith("not_media: ")
-    desk.assert_good()
+        (harness.root / name).write_text(TEXTS[text])
+        assert str(harness.read(name).error).startswith("not_media: ")
+    harness.assert_still_works()
 
 
-def test_no_server_is_asked(desk: Desk) -> None:
+def test_decoding_never_opens_a_connection(harness: ReaderHarness) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/a.ts"
         playlist = f"#EXTM3U\n#EXTINF:1,\n{url}\n#EXT-X-ENDLIST\n"
         for text in (playlist, f"ffconcat version 1.0\nfile '{url}'\n", f"\0\0\0\x18ftypisom{playlist}"):
-            (desk.root / "text.mp4").write_text(text)
-            assert desk.read("text.mp4").error
+            (harness.root / "text.mp4").write_text(text)
+            assert harness.read("text.mp4").error
         server.setblocking(False)
         with pytest.raises(BlockingIOError):
             server.accept()
 
 
-def test_damaged_files_are_rows(desk: Desk) -> None:
-    good = (desk.root / "good.mp4").read_bytes()
+def test_a_damaged_file_is_a_row_with_frames_or_an_error(harness: ReaderHarness) -> None:
+    good = (harness.root / "good.mp4").read_bytes()
     random = np.random.default_rng(0)
     noise = bytearray(good)
     for position in random.integers(0, len(good), 400):
@@ -146,77 +146,79 @@ def test_damaged_files_are_rows(desk: Desk) -> None:
         "random.webp": b"RIFF\x00\x10\x00\x00WEBP" + random.bytes(3000),
     }
     for name, content in damaged.items():
-        (desk.root / name).write_bytes(content)
-        row = desk.read(name)
+        (harness.root / name).write_bytes(content)
+        row = harness.read(name)
         assert bool(row.frames) != bool(row.error), name
-    desk.assert_good()
+    harness.assert_still_works()
 
 
-def test_what_comes_before_a_picture_of_forbidden_size_is_kept(desk: Desk, tmp_path: Path) -> None:
+def test_frames_before_one_that_is_too_large_are_kept(harness: ReaderHarness, tmp_path: Path) -> None:
     large = np.zeros((2320, 4112, 3), np.uint8)
     parts = [
         write_video(tmp_path / "a.ts", range(0, 4000, 40)),
         write_video(tmp_path / "b.ts", [4000, 4040], picture=lambda _: large, options={"preset": "ultrafast"}),
     ]
-    (desk.root / "grows.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
-    row = desk.read("grows.ts")
+    (harness.root / "grows.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    row = harness.read("grows.ts")
     assert len(row.frames) == 8
     assert max(frame.time_s for frame in row.frames) < 4
 
 
-def test_of_a_long_video_the_beginning_is_read(tmp_path: Path) -> None:
+def test_only_the_first_max_seconds_of_a_long_video_are_read(tmp_path: Path) -> None:
     hour = write_many_frames(tmp_path / "hour.mp4", 100_000, step_ms=36)
     config = CONFIG.model_copy(update={"stride_s": 30.0})
     times = [time_s for time_s, _ in sample_video(hour, "mov", config).frames]
     assert times == pytest.approx(np.arange(0, config.max_seconds, 30).tolist(), abs=0.04)
 
 
-def test_decoding_without_end_is_ended(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
+def test_decoding_that_takes_too_long_is_ended(tmp_path: Path) -> None:
+    harness = ReaderHarness(tmp_path)
     (tmp_path / "slow.gif").write_bytes(gif_bomb(2000, 500))
-    with desk.reader:
-        desk.assert_good()  # so that the process is there
-        decode_process = desk.decoder()
-        desk.reader._decoder.config = CONFIG.model_copy(update={"decode_timeout_s": 0.2})  # it takes seconds
-        assert str(desk.read("slow.gif").error).startswith("timeout: ")
+    with harness.reader:
+        harness.assert_still_works()  # starts the process
+        decode_process = harness.decoder_process()
+        harness.reader._decoder.config = CONFIG.model_copy(update={"decode_timeout_s": 0.2})  # it takes seconds
+        assert str(harness.read("slow.gif").error).startswith("timeout: ")
         assert not decode_process.is_running()
-        desk.reader._decoder.config = CONFIG
-        desk.assert_good()
+        harness.reader._decoder.config = CONFIG
+        harness.assert_still_works()
 
 
 CRASHING = """
 import ctypes
-from m3l.media import child
+from m3l.media import decode_worker
 
 def extract(path, config):
     if b"crash" in path.read_bytes():
         ctypes.string_at(0)
-    return honest(path, config)
+    return original(path, config)
 
-honest, child.extract = child.extract, extract
-child.main()
+original, decode_worker.extract = decode_worker.extract, extract
+decode_worker.main()
 """
 
 
-def test_a_file_that_kills_the_decoder_each_time_is_an_error_each_time(
+def test_a_file_that_crashes_the_decoder_is_an_error_every_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "crashing.py").write_text(CRASHING)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(decode_process, "_CHILD", "crashing")
-    desk = Desk(tmp_path)
+    monkeypatch.setattr(decode_process, "_WORKER_MODULE", "crashing")
+    harness = ReaderHarness(tmp_path)
     (tmp_path / "bad.mp4").write_bytes(b"crash")
-    with desk.reader:
+    with harness.reader:
         for _ in range(2):
-            assert desk.read("bad.mp4").error == "crashed: the decoder ended with -11"
-        desk.assert_good()
+            assert harness.read("bad.mp4").error == "crashed: the decoder ended with -11"
+        harness.assert_still_works()
 
 
-def test_nothing_is_left_behind(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_temporary_files_are_left_behind(
+    harness: ReaderHarness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    (desk.root / "flat.png").write_bytes(png(60_000, 60_000))
+    (harness.root / "flat.png").write_bytes(png(60_000, 60_000))
     for name in ("good.mp4", "flat.png", "missing.mp4"):
-        desk.read(name)
+        harness.read(name)
     assert not list(tmp_path.iterdir())
 
 
@@ -225,6 +227,6 @@ def cpu_s(process: psutil.Process) -> float:
     return times.user + times.system
 
 
-def peak_bytes(desk: Desk) -> int:
-    status = Path(f"/proc/{desk.reader._decoder.pid}/status").read_text()
+def peak_bytes(harness: ReaderHarness) -> int:
+    status = Path(f"/proc/{harness.reader._decoder.pid}/status").read_text()
     return int(re.findall(r"VmHWM:\s*(\d+) kB", status)[0]) * 1024

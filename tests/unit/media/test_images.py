@@ -1,4 +1,4 @@
-"""Pictures: upright, on white, and measured before they are decoded."""
+"""Images: rotated upright, on white, and checked for size before they are decoded."""
 
 from pathlib import Path
 
@@ -18,14 +18,14 @@ EXIF_ORIENTATION = 0x0112
 
 def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     exif = Image.Exif()
-    exif[EXIF_ORIENTATION] = 6  # to be turned a quarter clockwise
+    exif[EXIF_ORIENTATION] = 6  # to be rotated by 90 degrees clockwise
     picture = numbered(5)
     Image.fromarray(picture).save(tmp_path / "a.png", exif=exif)
     np.testing.assert_array_equal(read_image(tmp_path / "a.png", "png", CONFIG), np.rot90(picture, -1))
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_transparent_is_white(mode: str, tmp_path: Path) -> None:
+def test_transparent_pixels_become_white(mode: str, tmp_path: Path) -> None:
     image = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
     image.putpixel((0, 0), (0, 0, 0, 255))
     image.convert(mode).save(tmp_path / "a.png")
@@ -34,27 +34,27 @@ def test_transparent_is_white(mode: str, tmp_path: Path) -> None:
     assert (frame[1:] == 255).all()
 
 
-def test_sixteen_bits_are_scaled(tmp_path: Path) -> None:
+def test_16_bit_images_are_scaled_to_8_bits(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 0x8000, 0xFFFF]], np.uint16)).save(tmp_path / "a.png")
     assert read_image(tmp_path / "a.png", "png", CONFIG)[0, :, 0].tolist() == [0, 0x80, 0xFF]
 
 
 @pytest.mark.parametrize("side", [5_000, 12_000, 60_000])
-def test_a_bomb_is_refused_by_its_header(side: int, tmp_path: Path) -> None:
+def test_a_decompression_bomb_is_refused_by_its_header(side: int, tmp_path: Path) -> None:
     (tmp_path / "bomb.png").write_bytes(png(side, side))
     with pytest.raises(MediaError) as caught:
         read_image(tmp_path / "bomb.png", "png", CONFIG)
     assert caught.value.kind == "too_many_pixels"
 
 
-def test_a_truncated_picture_is_an_error(tmp_path: Path) -> None:
+def test_a_truncated_image_is_an_error(tmp_path: Path) -> None:
     Image.fromarray(numbered(1)).save(tmp_path / "a.jpg")
     (tmp_path / "b.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:-200])
     with pytest.raises(MediaError, match="bad_container"):
         read_image(tmp_path / "b.jpg", "jpeg", CONFIG)
 
 
-def test_an_animated_webp_is_a_video(tmp_path: Path) -> None:
+def test_an_animated_webp_is_sampled_like_a_video(tmp_path: Path) -> None:
     first, *others = (Image.fromarray(numbered(index)) for index in range(20))
     first.save(tmp_path / "a.webp", save_all=True, append_images=others, duration=100, lossless=True)
     samples = list(sample_image(tmp_path / "a.webp", "webp", CONFIG).frames)

@@ -1,4 +1,4 @@
-"""The decoder has no network: neither the threads that it has already, nor the processes that it starts."""
+"""The decoder has no network access, in existing threads and in processes that it starts."""
 
 import subprocess
 import sys
@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from m3l.media.seccomp import give_up_network
-from tests.support.media_reader import Desk
+from m3l.media.seccomp import block_network
+from tests.support.media_reader import ReaderHarness
 
 PROGRAM = """
 import socket, subprocess, sys, threading
-from m3l.media.network import give_up_network
+from m3l.media.seccomp import block_network
 
 def connects():
     try:
@@ -21,36 +21,36 @@ def connects():
         return False
 
 def later():
-    given_up.wait()
+    blocked.wait()
     print("thread", connects())
 
-server, given_up = socket.create_server(("127.0.0.1", 0)), threading.Event()
+server, blocked = socket.create_server(("127.0.0.1", 0)), threading.Event()
 thread = threading.Thread(target=later)
 thread.start()
 print("before", connects())
-print("given up", give_up_network())
-given_up.set()
+print("blocked", block_network())
+blocked.set()
 thread.join()
 print("after", connects())
 print("child", not subprocess.run([sys.executable, "-c", "import socket; socket.socket()"], stderr=-3).returncode)
 """
 
 
-def test_no_thread_and_no_child_opens_a_socket_again() -> None:
+def test_neither_threads_nor_children_can_open_a_socket() -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
-    expected = {"before": "True", "given up": "True", "thread": "False", "after": "False", "child": "False"}
+    expected = {"before": "True", "blocked": "True", "thread": "False", "after": "False", "child": "False"}
     lines = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines())
-    if lines["given up"] == "False":
-        pytest.skip("this kernel refuses")
+    if lines["blocked"] == "False":
+        pytest.skip("this kernel does not support seccomp filters")
     assert lines == expected
 
 
-def test_the_decoder_has_given_it_up(desk: Desk) -> None:
-    desk.assert_good()
-    status = Path(f"/proc/{desk.reader._decoder.pid}/status").read_text()
+def test_the_decoder_process_has_a_seccomp_filter(harness: ReaderHarness) -> None:
+    harness.assert_still_works()
+    status = Path(f"/proc/{harness.reader._decoder.pid}/status").read_text()
     assert "Seccomp:\t2" in status
 
 
-def test_elsewhere_it_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_other_architectures_nothing_is_blocked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("m3l.media.seccomp._MACHINES", {})
-    assert not give_up_network()
+    assert not block_network()

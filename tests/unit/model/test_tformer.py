@@ -1,4 +1,4 @@
-"""A set of timed frames becomes the tokens of one frame."""
+"""The T-Former fuses timed frames into the query tokens of one frame."""
 
 import copy
 from typing import Any
@@ -15,12 +15,12 @@ MASK = torch.tensor([[True, True, True], [True, True, False]])
 
 @pytest.fixture
 def tformer(model: Any) -> TFormer:
-    """One whose gate is open."""
-    made: TFormer = copy.deepcopy(model.tformer)
+    """The T-Former with an open gate and random weights of time and content."""
+    module: TFormer = copy.deepcopy(model.tformer)
     torch.manual_seed(1)
-    for part in (made.gate, made.what, made.when):
+    for part in (module.gate, module.what, module.when):
         torch.nn.init.normal_(part)
-    return made
+    return module
 
 
 @pytest.fixture
@@ -28,19 +28,19 @@ def frames() -> torch.Tensor:
     return torch.randn(2, 3, Q, HIDDEN, generator=torch.Generator().manual_seed(0))
 
 
-def test_it_starts_as_the_mean_of_the_real_frames(model: Any, frames: torch.Tensor) -> None:
+def test_before_training_it_is_the_mean_of_the_frames(model: Any, frames: torch.Tensor) -> None:
     fused = model.tformer(frames, MASK, SECONDS)
     torch.testing.assert_close(fused[0], frames[0].mean(0))
     torch.testing.assert_close(fused[1], frames[1, :2].mean(0))
     assert (model.tformer(frames[:, :1], MASK[:, :1], SECONDS[:, :1]) == frames[:, 0]).all()
 
 
-def test_spread_tokens_begin_with_their_own_stretch(model: Any) -> None:
-    made: TFormer = copy.deepcopy(model.tformer)
-    made.spread(40.0)
+def test_the_temporal_bias_gives_each_query_token_its_own_part_of_the_post(model: Any) -> None:
+    tformer: TFormer = copy.deepcopy(model.tformer)
+    tformer.init_temporal_bias(40.0)
     frames = torch.arange(3.0)[None, :, None, None].expand(1, 3, Q, HIDDEN)
-    told = made(frames, MASK[:1], torch.tensor([[5.0, 6.0, 7.0]]))[0, :, 0]
-    assert told[0] < 0.1 and told[-1] > 1.9 and (told.diff() > 0).all()
+    fused = tformer(frames, MASK[:1], torch.tensor([[5.0, 6.0, 7.0]]))[0, :, 0]
+    assert fused[0] < 0.1 and fused[-1] > 1.9 and (fused.diff() > 0).all()
 
 
 def test_padded_frames_do_not_matter(tformer: TFormer, frames: torch.Tensor) -> None:
@@ -57,19 +57,19 @@ def test_the_order_of_storage_does_not_matter(tformer: TFormer, frames: torch.Te
     torch.testing.assert_close(shuffled, tformer(frames, MASK, SECONDS), atol=1e-5, rtol=0)
 
 
-def test_when_a_frame_was_seen_matters(tformer: TFormer, frames: torch.Tensor) -> None:
-    told = tformer(frames, MASK, SECONDS)
-    assert (tformer(frames, MASK, SECONDS[:, [1, 0, 2]]) - told).abs().max() > 1e-3
+def test_the_time_of_a_frame_matters(tformer: TFormer, frames: torch.Tensor) -> None:
+    fused = tformer(frames, MASK, SECONDS)
+    assert (tformer(frames, MASK, SECONDS[:, [1, 0, 2]]) - fused).abs().max() > 1e-3
 
 
-def test_bf16_keeps_the_seconds(tformer: TFormer) -> None:
+def test_in_bfloat16_times_half_a_second_apart_have_different_features(tformer: TFormer) -> None:
     half = tformer.bfloat16()
     features = half._time_features(torch.tensor([[600.0, 600.5]]))
     assert features.dtype == torch.bfloat16
     assert (features[0, 0] - features[0, 1]).abs().max() > 0.05
 
 
-def test_its_layers_are_the_q_formers_own(model: Any) -> None:
+def test_its_layers_are_copies_of_the_q_formers(model: Any) -> None:
     donor = next(layer for layer in model.qformer.encoder.layer if layer.has_cross_attention)
     for layer in model.tformer.layers.encoder.layer:
         torch.testing.assert_close(layer.attention.attention.query.weight, donor.attention.attention.query.weight)
@@ -80,6 +80,6 @@ def test_its_layers_are_the_q_formers_own(model: Any) -> None:
     torch.testing.assert_close(model.tformer.queries, model.query_tokens)
 
 
-def test_no_weight_is_dead(tformer: TFormer, frames: torch.Tensor) -> None:
+def test_every_parameter_gets_a_gradient(tformer: TFormer, frames: torch.Tensor) -> None:
     tformer(frames, MASK, SECONDS).square().sum().backward()
     assert not [name for name, p in tformer.named_parameters() if p.grad is None]

@@ -1,4 +1,4 @@
-"""A sweep that was cut off: its scheduler and its search hear again what the trials have written."""
+"""A resumed sweep: its scheduler and its search algorithm are rebuilt from the records of the trials."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,66 +7,74 @@ from typing import Any
 from ray.tune.schedulers import TrialScheduler
 
 from m3l.config import Config, load
-from m3l.tuning import search_space, trial_records
-from pipelines.workers.search import Halving, Optuna
+from m3l.tuning.search_space import build_space, initial_points
+from m3l.tuning.suggest import OptunaSuggester
+from m3l.tuning.trial_records import read_record, read_records, write_record
+from pipelines.workers.search import OptunaSearch, ResumableASHA
 
 SPACE = "tune.space={train.cut: [10.0, 20.0, 30.0, 40.0, 50.0]}"
+MAX_EVALUATIONS = 4
 
 
-def trial(cut: float) -> Any:
-    return SimpleNamespace(trial_id="of Ray", config={"point": {"train.cut": cut}})
+def ray_trial(cut: float) -> Any:
+    return SimpleNamespace(trial_id="an id of Ray", config={"point": {"train.cut": cut}})
 
 
-def write(config: Config, cut: float, *objectives: float, end: str | None = None, at: float = 0.0) -> None:
-    told = [{"seed": 0, "step": i, "objective": v, "at": at + i} for i, v in enumerate(objectives)]
-    trial_records.write(config, trial_records.read(config, {"train.cut": cut}) | {"evaluations": told, "end": end})
+def write(folder: str, cut: float, *objectives: float, end: str | None = None, at: float = 0.0) -> None:
+    """Write the record of a trial, evaluated from the time `at` on."""
+    evaluations = [{"seed": 0, "step": i, "objective": v, "at": at + i} for i, v in enumerate(objectives)]
+    write_record(folder, read_record(folder, {"train.cut": cut}) | {"evaluations": evaluations, "end": end})
 
 
-def test_a_trial_behind_those_that_were_heard_before_is_stopped_and_kept_as_such(tmp_path: Path) -> None:
-    config = load("tiny", [f"paths.run={tmp_path}", "tune.scheduler=asha"])
-    write(config, 10.0, 1.0, 0.9, end="finished")
-    write(config, 20.0, 2.0, 1.9, at=10.0)
-    scheduler = Halving(config, trial_records.records(config))
-    for cut, objective, said in ((30.0, 9.0, TrialScheduler.STOP), (40.0, 0.5, TrialScheduler.CONTINUE)):
-        scheduler.on_trial_add(None, trial(cut))
-        trial_records.write(config, trial_records.read(config, {"train.cut": cut}))
-        assert scheduler.on_trial_result(None, trial(cut), {"evaluation": 1, "objective": objective}) == said
-    ends = {record["point"]["train.cut"]: record["end"] for record in trial_records.records(config)}
+def test_a_trial_that_is_behind_those_before_the_cut_is_stopped_and_recorded_as_such(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    write(folder, 10.0, 1.0, 0.9, end="finished")
+    write(folder, 20.0, 2.0, 1.9, at=10.0)
+    scheduler = ResumableASHA(folder, MAX_EVALUATIONS, read_records(folder))
+    for cut, objective, action in ((30.0, 9.0, TrialScheduler.STOP), (40.0, 0.5, TrialScheduler.CONTINUE)):
+        scheduler.on_trial_add(None, ray_trial(cut))
+        write_record(folder, read_record(folder, {"train.cut": cut}))
+        result = {"evaluation": 1, "objective": objective}
+        assert scheduler.on_trial_result(None, ray_trial(cut), result) == action
+    ends = {record["point"]["train.cut"]: record["end"] for record in read_records(folder)}
     assert ends == {10.0: "finished", 20.0: None, 30.0: "stopped", 40.0: None}
-    # What is known already is not judged again.
-    assert scheduler.on_trial_result(None, trial(20.0), {"evaluation": 2, "objective": 99.0}) == TrialScheduler.CONTINUE
+    # An evaluation that was replayed is not judged again.
+    repeated = {"evaluation": 2, "objective": 99.0}
+    assert scheduler.on_trial_result(None, ray_trial(20.0), repeated) == TrialScheduler.CONTINUE
 
 
-def test_what_the_scheduler_said_when_nobody_heard_it_any_more_is_said_again(tmp_path: Path) -> None:
-    config = load("tiny", [f"paths.run={tmp_path}", "tune.scheduler=asha"])
-    write(config, 10.0, 1.0, 0.9, end="finished")
-    write(config, 20.0, 5.0, at=10.0)
-    Halving(config, trial_records.records(config))
-    assert [record["end"] for record in trial_records.records(config)] == ["finished", "stopped"]
+def test_a_decision_that_the_cut_kept_from_taking_effect_is_made_again(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    write(folder, 10.0, 1.0, 0.9, end="finished")
+    write(folder, 20.0, 5.0, at=10.0)
+    ResumableASHA(folder, MAX_EVALUATIONS, read_records(folder))
+    assert [record["end"] for record in read_records(folder)] == ["finished", "stopped"]
 
 
-def test_optuna_goes_on_with_what_was_begun_and_then_as_if_it_was_not_cut_off(tmp_path: Path) -> None:
-    def asked(config: Config, begun: int) -> list[float]:
-        """The cuts of the trials until the last, the last few of which are begun and not finished."""
-        chosen = search_space.space(config)
-        before = trial_records.records(config)
-        search, found = Optuna(config, chosen, search_space.points(config, chosen), before), []
-        for number in range(4 - sum(record["end"] is not None for record in before)):
-            point = search.suggest(str(number))["point"]
-            found.append(point["train.cut"])
-            objective = abs(point["train.cut"] - 20.0)
-            if number == begun:
-                write(config, point["train.cut"], objective, at=100.0 * len(found))
-                return found
-            write(config, point["train.cut"], objective, end="finished", at=100.0 * len(found))
-            search.on_trial_complete(str(number), {"objective": objective})
-        return found
+def run_search(config: Config, pending: int | None = None) -> list[float]:
+    """The cuts of the trials that a search of four trials runs; it is cut off in the trial number `pending`."""
+    folder, space = config.paths.of("tune"), build_space(config)
+    records = read_records(folder)
+    suggester = OptunaSuggester(space, config.seed, config.tune.trials)
+    search, cuts = OptunaSearch(suggester, initial_points(config, space), records), []
+    for number in range(4 - sum(record["end"] is not None for record in records)):
+        cut = search.suggest(str(number))["point"]["train.cut"]
+        cuts.append(cut)
+        objective = abs(cut - 20.0)
+        if number == pending:
+            write(folder, cut, objective, at=100.0 * len(cuts))
+            break
+        write(folder, cut, objective, end="finished", at=100.0 * len(cuts))
+        search.on_trial_complete(str(number), {"objective": objective})
+    return cuts
 
-    whole, cut = (
+
+def test_optuna_resumes_with_the_pending_trial_and_then_as_if_never_cut_off(tmp_path: Path) -> None:
+    uninterrupted, cut_off = (
         load("tiny", [SPACE, f"paths.run={tmp_path / name}", "tune.search=optuna", "tune.trials=4"])
-        for name in ("whole", "cut")
+        for name in ("uninterrupted", "cut_off")
     )
-    uncut = asked(whole, begun=-1)
-    assert uncut[0] == whole.train.cut and len(set(uncut)) == 4  # as configured, then others
-    first = asked(cut, begun=2)
-    assert first == uncut[:3] and asked(cut, begun=-1) == uncut[2:]
+    cuts = run_search(uninterrupted)
+    assert cuts[0] == uninterrupted.train.cut and len(set(cuts)) == 4  # the configured one, then others
+    assert run_search(cut_off, pending=2) == cuts[:3]
+    assert run_search(cut_off) == cuts[2:]

@@ -27,7 +27,7 @@ def test_it_needs_a_key_where_others_can_reach_it(bundle):
 
 
 def test_it_needs_a_bundle(tmp_path):
-    with pytest.raises(ConfigError, match=r"no bundle: it has no config.yaml"):
+    with pytest.raises(ConfigError, match=r"not a bundle: it has no config.yaml"):
         start(Config(paths=Paths(bundle=str(tmp_path))))
 
 

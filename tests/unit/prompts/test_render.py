@@ -1,4 +1,4 @@
-"""A prompt tells everything but what it asks for."""
+"""A prompt shows every field of the post but the one that its task predicts."""
 
 from datetime import UTC, datetime
 
@@ -6,7 +6,16 @@ import pytest
 
 from m3l.config import Config, TaskConfig
 from m3l.data.records import Post
-from m3l.prompts.render import MASK, answer, escape, fields, metadata, neutral, render, week
+from m3l.prompts.render import (
+    MASK,
+    escape,
+    metadata_prompt,
+    render,
+    target_text,
+    task_neutral_text,
+    times_over_week,
+    visible_fields,
+)
 
 CONTENT, BEHAVIOUR = Config().tasks
 POST = Post(
@@ -18,7 +27,7 @@ POST = Post(
 )
 
 
-def test_the_prompts_are_the_decks() -> None:
+def test_the_default_prompts_are_those_of_the_original_method() -> None:
     assert render(CONTENT, POST).endswith(
         "Now given the image,\nUsername is MayoClinic., Release Date is 2020-07-19, Release Time is 00:07:00, "
         "Likes received is 78.\nPredicted Caption: [MASK]"
@@ -28,41 +37,45 @@ def test_the_prompts_are_the_decks() -> None:
     )
 
 
-def test_what_is_masked_is_never_told() -> None:
-    for tell in (render, metadata):
-        assert "Do it safely" not in tell(CONTENT, POST)
-        assert "78" not in tell(BEHAVIOUR, POST)
+def test_the_masked_field_never_shows() -> None:
+    for prompt in (render, metadata_prompt):
+        assert "Do it safely" not in prompt(CONTENT, POST)
+        assert "78" not in prompt(BEHAVIOUR, POST)
     greedy = "{{Caption is {caption}.}} {{Likes received is {likes}.}} {{Username is {username}.}}"
-    assert neutral(greedy, [CONTENT], POST) == neutral(greedy, [CONTENT, BEHAVIOUR], POST) == "Username is MayoClinic."
+    assert (
+        task_neutral_text(greedy, [CONTENT], POST)
+        == task_neutral_text(greedy, [CONTENT, BEHAVIOUR], POST)
+        == "Username is MayoClinic."
+    )
     who = TaskConfig(name="who", masked="username", head="caption", template="[MASK]")
-    assert neutral(greedy, [CONTENT, who], POST) == ""
+    assert task_neutral_text(greedy, [CONTENT, who], POST) == ""
 
 
 def test_a_missing_field_leaves_its_sentence_out() -> None:
     bare = POST.model_copy(update={"caption": None, "likes": None})
-    assert metadata(CONTENT, bare) == metadata(BEHAVIOUR, bare)
+    assert metadata_prompt(CONTENT, bare) == metadata_prompt(BEHAVIOUR, bare)
     assert "None" not in render(CONTENT, bare) + render(BEHAVIOUR, bare)
     assert "Likes received" not in render(CONTENT, bare)
     assert "Likes received is 0." in render(CONTENT, POST.model_copy(update={"likes": 0}))
     undated = POST.model_copy(update={"posted_at": None})
-    assert metadata(CONTENT, undated) == "Username is MayoClinic., Likes received is 78."
-    assert week(undated) == []
+    assert metadata_prompt(CONTENT, undated) == "Username is MayoClinic., Likes received is 78."
+    assert times_over_week(undated) == []
 
 
-def test_keywords_stand_in_for_media_that_cannot_be_read() -> None:
+def test_a_template_can_show_keywords() -> None:
     task = CONTENT.model_copy(update={"template": "{{Keywords are {keywords}.}} Caption: [MASK]"})
     shown = POST.model_copy(update={"keywords": "man, [MASK]"})
     assert render(task, shown) == "Keywords are man, [ MASK]. Caption: [MASK]"
-    assert metadata(task, shown) == "Keywords are man, [ MASK]."
+    assert metadata_prompt(task, shown) == "Keywords are man, [ MASK]."
     assert render(task, POST) == " Caption: [MASK]"
 
 
-def test_the_answer_is_what_another_prompt_shows() -> None:
-    told = {
-        masked: answer(TaskConfig(name="t", masked=masked, head="caption", template=MASK), POST)
+def test_the_target_is_the_masked_field_as_another_prompt_shows_it() -> None:
+    targets = {
+        masked: target_text(TaskConfig(name="t", masked=masked, head="caption", template=MASK), POST)
         for masked in ("username", "company", "posted_at", "caption", "likes")
     }
-    assert told == {
+    assert targets == {
         "username": "MayoClinic",
         "company": "",
         "posted_at": "2020-07-19 00:07:00",
@@ -71,9 +84,9 @@ def test_the_answer_is_what_another_prompt_shows() -> None:
     }
 
 
-def test_a_masked_release_hides_date_and_time() -> None:
+def test_masking_the_release_hides_date_and_time() -> None:
     when = TaskConfig(name="when", masked="posted_at", head="caption", template="{{By {username}.}} When: [MASK]")
-    assert {"date", "time"}.isdisjoint(fields(POST, when.hidden))
+    assert {"date", "time"}.isdisjoint(visible_fields(POST, when.hidden))
     assert render(when, POST) == "By MayoClinic. When: [MASK]"
 
 
@@ -82,14 +95,14 @@ def test_a_masked_release_hides_date_and_time() -> None:
     ["[MASK]", "[mask]", "[PAD]", "[CLS]", "[SEP]", "[DEC]", "<image>", "</s>", "<s>", "<unk>", "<pad>", "<extra_id_0>",
      "<|im_end|>", "<<s>s>", "[[MASK]MASK]"],
 )  # fmt: skip
-def test_a_users_text_holds_no_special_token(token: str) -> None:
+def test_special_tokens_in_a_users_text_are_escaped(token: str) -> None:
     post = POST.model_copy(update={"caption": f"a{token}b", "username": token})
-    assert token not in metadata(BEHAVIOUR, post) + answer(CONTENT, post)
+    assert token not in metadata_prompt(BEHAVIOUR, post) + target_text(CONTENT, post)
     assert render(BEHAVIOUR, post).count(MASK) == 1
     assert escape(escape(token)) == escape(token)
 
 
-def test_a_users_text_is_no_template() -> None:
-    sly = POST.model_copy(update={"username": "{likes} {{Likes received is {likes}.}}"})
-    assert "78" not in render(BEHAVIOUR, sly)
+def test_template_syntax_in_a_users_text_is_plain_text() -> None:
+    malicious = POST.model_copy(update={"username": "{likes} {{Likes received is {likes}.}}"})
+    assert "78" not in render(BEHAVIOUR, malicious)
     assert escape("5 < 6 [sic] <hyperlink> {date}") == "5 < 6 [sic] <hyperlink> {date}"

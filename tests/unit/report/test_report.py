@@ -23,14 +23,14 @@ LIKES = {
 
 @cache
 def jpeg() -> bytes:
-    """Noise: the picture that compresses worst."""
-    sink = BytesIO()
+    """Noise, the image that compresses worst."""
+    buffer = BytesIO()
     pixels = np.random.default_rng(0).integers(256, size=(360, 640, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(sink, "JPEG", quality=95)
-    return sink.getvalue()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=95)
+    return buffer.getvalue()
 
 
-def shown(**known: Any) -> dict[str, Any]:
+def gallery_post(**fields: Any) -> dict[str, Any]:
     frames = [
         {"image": jpeg(), "time_s": t, "score": 0.3, "effect": 0.01, "shows": ["cat"] if t < 2 else []}
         for t in range(10)
@@ -40,21 +40,21 @@ def shown(**known: Any) -> dict[str, Any]:
         "username": "brand",
         "posted_at": "2020-07-19T00:07:00Z",
         "caption": "a cat",
-        "true_caption": "the cat",
+        "actual_caption": "the cat",
         "likes": 1234.4,
         "likes_low": 800.0,
         "likes_high": 2000.0,
-        "true_likes": 1500,
+        "actual_likes": 1500,
         "duration_s": 10.0,
         "frames": frames,
         "spans": [{"subject": "cat", "start_s": 0.0, "end_s": 2.0}],
         "cold_account": True,
         "why": [{"part": "media", "effect": 0.405}, {"part": "posted_at", "effect": -0.105}],
     }
-    return post | known
+    return post | fields
 
 
-def full(points: int = 2000, posts: int = 12) -> dict[str, Any]:
+def report_data(points: int = 2000, posts: int = 12) -> dict[str, Any]:
     return {
         "metrics": {
             "likes": LIKES,
@@ -91,7 +91,7 @@ def full(points: int = 2000, posts: int = 12) -> dict[str, Any]:
         "points": [(float(n), 1.1 * n, ("test_random", "test_time")[n % 2]) for n in range(points)],
         "noise_sd": 0.35,
         "curves": {"train": [{"step": s, "nll": 3 / (s + 1), "mse": None if s % 2 else 1.0} for s in range(90)]},
-        "gallery": [shown()] * posts,
+        "gallery": [gallery_post()] * posts,
         "tune": [{"params": {"train.cut": 50.0}, "objective": 0.81}, {"params": {"train.lr": 0.1}}],
         "comparison": {
             "recall_at_10": {
@@ -126,41 +126,41 @@ class Page(HTMLParser):
             self.words += " " + " ".join(data.split())
 
 
-def page(evaluation: dict[str, Any], folder: Path) -> Page:
-    return Page(build_report(evaluation, str(folder)))
+def build_page(data: dict[str, Any], folder: Path) -> Page:
+    return Page(build_report(data, str(folder)))
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Page:
-    return page(full(), tmp_path_factory.mktemp("report"))
+def complete(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    return build_page(report_data(), tmp_path_factory.mktemp("report"))
 
 
-def test_the_page_asks_for_nothing(whole: Page) -> None:
-    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in whole.tags}
-    for _, attributes in whole.tags:
+def test_the_page_loads_nothing_from_elsewhere(complete: Page) -> None:
+    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in complete.tags}
+    for _, attributes in complete.tags:
         for name in ("src", "href", "xlink:href", "srcset", "action"):
             assert (attributes.get(name) or "#").startswith(("data:image/", "#")), attributes
-    assert not re.search(r"https?://|@import|url\((?!#)", whole.source)
+    assert not re.search(r"https?://|@import|url\((?!#)", complete.source)
 
 
-def test_the_page_tells_all_and_stays_small(whole: Page) -> None:
-    told = [
+def test_the_page_shows_all_results_and_stays_small(complete: Page) -> None:
+    texts = [
         "87%",
         "+32",
-        "trees without the media: 66%",
-        "perfect knowledge: 94%",
+        "boosted trees on metadata: 66%",
+        "best possible (noise floor): 94%",
         "1,234 likes",
-        "1,500 in truth",
+        "1,500 actual",
     ]
-    told += [
+    texts += [
         "0.870 0.850 to 0.890",
         "Likes: later posts",
         "0.610 0.500 to 0.700",
-        "the account's nearest post",
+        "The account's previous caption",
         "81% 70% to 90%",
-        "a new account",
-        "the media +50%",
-        "the time −10%",
+        "New account",
+        "All media +50%",
+        "Posting time −10%",
         "In 86% of 71 cases",
         "Likes: mine",
         "train: nll",
@@ -169,82 +169,84 @@ def test_the_page_tells_all_and_stays_small(whole: Page) -> None:
         "0.1 BCE + 0.9 DFR 0.920 ± 0.010 0.970",
         "BCE only 0.710 ± 0.020 –",
         "on 2 seeds and 240 held-out posts",
-        "the model the plain top 10 evenly spaced frames",
-        "recall at 10 0.700 0.650 0.400",
+        "This model Most similar frames Evenly spaced frames",
+        "Recall@10 0.700 0.650 0.400",
     ]
-    for text in told:
-        assert text in whole.words, text
-    assert sum(tag == "img" for tag, _ in whole.tags) == 120
-    assert len(whole.source) < 5_000_000
+    for text in texts:
+        assert text in complete.words, text
+    assert sum(tag == "img" for tag, _ in complete.tags) == 120
+    assert len(complete.source) < 5_000_000
 
 
-def test_the_same_evaluation_is_the_same_page(tmp_path: Path) -> None:
-    first, again = (page(full(points=20, posts=1), tmp_path).source for _ in range(2))
+def test_the_page_is_reproducible(tmp_path: Path) -> None:
+    first, again = (build_page(report_data(points=20, posts=1), tmp_path).source for _ in range(2))
     assert first == again
 
 
-def test_charts_follow_light_and_dark(whole: Page) -> None:
-    charts = re.findall(r"<svg.*?</svg>", whole.source, re.DOTALL)
+def test_charts_follow_the_light_and_dark_themes(complete: Page) -> None:
+    charts = re.findall(r"<svg.*?</svg>", complete.source, re.DOTALL)
     assert len(charts) > 2
     assert not re.search(r"#[0-9a-f]{6}\b", " ".join(charts))
 
 
-def test_what_users_wrote_is_escaped(tmp_path: Path) -> None:
+def test_user_written_text_is_escaped(tmp_path: Path) -> None:
     evil = "<script>alert(1)</script> &lt;img src=http://x onerror=1&gt; $\\frac$"
-    post = shown(username=evil, caption=evil, true_caption=evil, spans=[{"subject": evil, "start_s": 0, "end_s": 1}])
-    told = page({"gallery": [post], "card": {evil: evil}, "points": [(1, 2, evil), (3, 4, evil)]}, tmp_path)
-    assert "script" not in {tag for tag, _ in told.tags}
-    assert all((a.get("src") or "data:").startswith("data:") and "onerror" not in a for _, a in told.tags)
-    assert "<script>alert(1)</script> <img src" in told.words
+    post = gallery_post(
+        username=evil, caption=evil, actual_caption=evil, spans=[{"subject": evil, "start_s": 0, "end_s": 1}]
+    )
+    page = build_page({"gallery": [post], "card": {evil: evil}, "points": [(1, 2, evil), (3, 4, evil)]}, tmp_path)
+    assert "script" not in {tag for tag, _ in page.tags}
+    assert all((a.get("src") or "data:").startswith("data:") and "onerror" not in a for _, a in page.tags)
+    assert "<script>alert(1)</script> <img src" in page.words
 
 
 @pytest.mark.parametrize("part", ["metrics", "points", "curves", "gallery", "tune", "comparison", "card", "noise_sd"])
 def test_any_part_may_be_missing(part: str, tmp_path: Path) -> None:
-    evaluation = {name: value for name, value in full(points=20, posts=1).items() if name != part}
-    assert "How well" in page(evaluation, tmp_path).words
+    data = {name: value for name, value in report_data(points=20, posts=1).items() if name != part}
+    assert "How well" in build_page(data, tmp_path).words
 
 
-def test_an_empty_evaluation_is_a_page_of_a_title(tmp_path: Path) -> None:
-    told = page({}, tmp_path)
-    assert "h2" not in {tag for tag, _ in told.tags}
-    assert "nan" not in told.words.lower() and "none" not in told.words.lower()
+def test_a_report_without_data_is_a_page_with_a_title(tmp_path: Path) -> None:
+    page = build_page({}, tmp_path)
+    assert "h2" not in {tag for tag, _ in page.tags}
+    assert "nan" not in page.words.lower() and "none" not in page.words.lower()
 
 
-def test_what_was_not_measured_is_left_out_not_0(tmp_path: Path) -> None:
+def test_what_was_not_measured_is_left_out_instead_of_shown_as_0(tmp_path: Path) -> None:
     metrics = {
         "likes": {"r2_log1p": {"model": 0.4, "noise_floor": None}, "rmse": {"model": None}},
         "captions": {"subject_named": {"model": None}, "rouge_l": 0.2, "cider": None},
     }
-    told = page({"metrics": metrics}, tmp_path)
-    assert "40%" in told.words and "20%" in told.words
-    for absent in ("perfect knowledge", "what is shown", "RMSE", "CIDEr", "of the frames", "0%;"):
-        assert absent not in told.words, absent
+    page = build_page({"metrics": metrics}, tmp_path)
+    assert "40%" in page.words and "20%" in page.words
+    for absent in ("noise floor", "what is shown", "RMSE", "CIDEr", "of the relevant frames", "0%;"):
+        assert absent not in page.words, absent
 
 
-def test_posts_that_say_little_are_shown(tmp_path: Path) -> None:
+def test_posts_with_little_data_are_shown(tmp_path: Path) -> None:
     bare = {"post_id": "1", "username": "a", "posted_at": "2020-01-01T00:00:00Z"}
     broken = bare | {"frames": [{"image": b"no picture", "time_s": 0.0}], "likes": 0.0, "spans": None}
-    told = page({"gallery": [bare, broken]}, tmp_path)
-    assert "No frame could be read." in told.words
-    assert "img" not in {tag for tag, _ in told.tags}
+    page = build_page({"gallery": [bare, broken]}, tmp_path)
+    assert "No frame could be read." in page.words
+    assert "img" not in {tag for tag, _ in page.tags}
 
 
-def test_a_model_that_loses_says_so() -> None:
+def test_a_baseline_that_is_better_gives_a_warning() -> None:
     likes = {"r2_log1p": {"model": 0.5, "model_without_media": 0.52, "trees_metadata": 0.6, "account_median": 0.4}}
-    explained, media = headlines({"likes": likes})
-    assert explained.warning == "It does not beat trees without the media."
-    assert media.figure == "−2" and media.warning == "The media do not help it."
+    r2, media = headlines({"likes": likes})
+    assert r2.warning == "It does not beat: boosted trees on metadata."
+    assert media.figure == "−2" and media.warning == "The media do not improve the prediction."
 
 
-def test_the_best_of_each_column_is_marked_but_never_the_floor() -> None:
+def test_the_best_of_each_column_is_marked_but_never_the_noise_floor() -> None:
     (table,) = tables({"likes": LIKES})
-    assert table.columns == ["R² of log likes", "RMSE"]
+    assert table.columns == ["R² (log likes)", "RMSE (likes)"]
     best = {name: [cell.best for cell in cells] for name, cells in table.rows}
-    assert best.pop("the model") == [True, True]
+    assert best.pop("This model") == [True, True]
     assert not any(map(any, best.values()))
 
 
-def test_a_wrong_shape_is_an_error_that_names_the_field(tmp_path: Path) -> None:
+def test_data_of_the_wrong_shape_are_an_error_that_names_the_field(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="gallery"):
         build_report({"gallery": [{"username": "a"}]}, str(tmp_path))
 

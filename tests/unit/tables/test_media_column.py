@@ -30,7 +30,7 @@ def video(variants: "list[str] | tuple[str, ...]" = VARIANTS, rest: str = "durat
     return f"Video(thumbnailUrl='https://pbs.twimg.com/media/E.jpg', variants=[{', '.join(variants)}], {rest})"
 
 
-def test_photos_keep_their_full_and_preview_urls() -> None:
+def test_photos_have_their_full_and_preview_urls() -> None:
     media = read_media("[" + ", ".join(PHOTO.format(n=n) for n in range(4)) + "]")
     assert [m.kind for m in media] == ["image"] * 4
     assert media[3].url == "https://pbs.twimg.com/media/E3?format=jpg&name=large"
@@ -38,7 +38,7 @@ def test_photos_keep_their_full_and_preview_urls() -> None:
     assert media[3].duration_s is None
 
 
-def test_the_playlist_may_stand_anywhere_and_is_never_chosen() -> None:
+def test_a_playlist_is_never_chosen_wherever_it_is_listed() -> None:
     for order in permutations(VARIANTS):
         (media,) = read_media(f"[{video(order)}]")
         assert media.url == f"{ROOT}/vid/640x360/a.mp4?tag=12"
@@ -46,7 +46,7 @@ def test_the_playlist_may_stand_anywhere_and_is_never_chosen() -> None:
         assert media.thumbnail_url == "https://pbs.twimg.com/media/E.jpg"
 
 
-def test_views_never_reach_a_post() -> None:
+def test_views_are_never_read() -> None:
     assert read_media(f"[{video(rest='duration=1.0, views=None')}]") == read_media(f"[{video(rest='duration=1.0')}]")
     assert "572671" not in repr(read_media(f"[{video()}]"))
 
@@ -93,7 +93,7 @@ def test_an_empty_cell_has_no_media(cell: object) -> None:
     assert read_media(cell) == ()
 
 
-def test_json_objects_say_the_same_as_the_string() -> None:
+def test_json_objects_are_read_like_the_string() -> None:
     variants = [
         {"contentType": "application/x-mpegURL", "url": f"{ROOT}/pl/a.m3u8", "bitrate": None},
         {
@@ -120,7 +120,7 @@ def test_json_objects_say_the_same_as_the_string() -> None:
 @pytest.mark.parametrize(
     "cell", ["a.jpg https://x/b.GIF?c=1", "a.jpg, https://x/b.GIF?c=1", '["a.jpg", "https://x/b.GIF?c=1"]']
 )
-def test_plain_urls_tell_their_kind_by_extension(cell: str) -> None:
+def test_the_extension_of_a_plain_url_decides_its_kind(cell: str) -> None:
     assert [(m.kind, m.url) for m in read_media(cell)] == [("image", "a.jpg"), ("gif", "https://x/b.GIF?c=1")]
     assert read_media("https://pbs.twimg.com/media/E?format=jpg&name=large")[0].kind == "image"
     assert read_media(["clip.mp4"])[0].kind == "video"
@@ -172,7 +172,7 @@ def test_anything_else_is_a_value_error(cell: object) -> None:
     assert len(str(error.value)) < 300
 
 
-def test_mutated_strings_are_read_or_refused_in_bounded_time() -> None:
+def test_mutated_strings_are_read_or_rejected_in_bounded_time() -> None:
     dice = random.Random(7)
     whole = [
         f"[{video()}, {PHOTO}, {GIF}]",

@@ -47,15 +47,28 @@ def test_a_row_of_the_challenge_is_a_post() -> None:
     assert parsed.post_id == "0012"
     assert parsed.posted_at == datetime(2020, 12, 12, 0, 47, tzinfo=UTC)
     assert (parsed.username, parsed.company, parsed.likes) == ("TimHortonsPH", "tim hortons", 57)
-    assert parsed.caption == ROW["content"]
+    assert parsed.caption == "Tea & toast ☕\n\n<mention> <hyperlink>"
     assert [m.kind for m in parsed.media] == ["image"]
+
+
+def test_html_entities_are_decoded_in_captions_alone() -> None:
+    assert post(content="fish &amp;amp; chips &gt; AT&T &#39;n&#39; ?a=1&copy=2").caption == (
+        "fish & chips > AT&T 'n' ?a=1&copy=2"
+    )
+    assert post(content=" &nbsp; &#32;").caption is None  # blank once it is decoded
+    url = "https://pbs.twimg.com/media/E?format=jpg&amp;name=large"
+    unchanged = post(id="1&amp;2", username="a&amp;b", keywords="x&amp;y", media=json.dumps([url]))
+    assert (unchanged.post_id, unchanged.username, unchanged.keywords) == ("1&amp;2", "a&amp;b", "x&amp;y")
+    assert unchanged.media[0].url == url
+    rejected = parse_row(ROW | {"likes": "-1"}, 1, CONFIG)
+    assert isinstance(rejected, Rejected) and "Tea &amp; toast" in rejected.raw
 
 
 @pytest.mark.parametrize(
     ("cell", "post_id"),
     [(12, "12"), (12.0, "12"), ("12.0", "12.0"), ("0012", "0012"), (Decimal("12"), "12"), (2**62 + 1, str(2**62 + 1))],
 )
-def test_ids_are_kept_as_text(cell: object, post_id: str) -> None:
+def test_ids_are_text(cell: object, post_id: str) -> None:
     assert post(id=cell).post_id == post_id
 
 
@@ -77,7 +90,7 @@ def test_dates_become_utc(cell: object) -> None:
     assert post(date=date(2020, 12, 12)).posted_at == datetime(2020, 12, 12, tzinfo=UTC)
 
 
-def test_what_the_model_shall_tell_may_be_absent() -> None:
+def test_what_the_model_predicts_may_be_missing() -> None:
     for absent in (None, "", " ", float("nan")):
         assert post(likes=absent).likes is None
         assert post(content=absent).caption is None
@@ -118,11 +131,11 @@ def test_what_the_model_shall_tell_may_be_absent() -> None:
         ({"media": "x" * 200_000}, "bad media: 200,000 characters"),
     ],
 )
-def test_a_row_that_is_no_post_says_why(cells: dict[str, Any], why: str) -> None:
+def test_a_row_that_is_not_a_post_has_a_reason(cells: dict[str, Any], why: str) -> None:
     assert reason(**cells) == why
 
 
-def test_a_rejected_row_is_kept_as_it_stood() -> None:
+def test_a_rejected_row_is_saved_unchanged_up_to_its_limit() -> None:
     rejected = parse_row(ROW | {"likes": "-1", "content": "\udce9" + "é" * 5000}, 3, CONFIG)
     assert isinstance(rejected, Rejected)
     assert rejected.raw.startswith('{"id":"0012","date":"2020-12-12 00:47:00","likes":"-1","content":"?éé')
@@ -130,14 +143,14 @@ def test_a_rejected_row_is_kept_as_it_stood() -> None:
     assert to_table([rejected], REJECTED).num_rows == 1
 
 
-def test_a_split_is_kept_or_drawn() -> None:
+def test_a_split_is_read_from_the_table_or_drawn() -> None:
     assert post(split="test_time").split == "test_time"
     assert post(split="test_time", likes=None).split == "test_time"
-    assert post(likes=None).split is None  # it can train nothing
-    assert post(content="").split is not None  # there are tasks that need no caption
+    assert post(likes=None).split is None  # it is not used for training
+    assert post(content="").split is not None  # some tasks need no caption
 
 
-def test_the_first_of_an_id_wins() -> None:
+def test_only_the_first_post_of_an_id_is_admitted() -> None:
     unique = Deduplicator()
     rows = [ROW, ROW | {"likes": "x"}, ROW | {"id": "12"}, ROW]
     parsed = [unique.admit(parse_row(row, n, CONFIG), row, n) for n, row in enumerate(rows)]
@@ -145,7 +158,7 @@ def test_the_first_of_an_id_wins() -> None:
     assert isinstance(parsed[3], Rejected) and (parsed[3].row, parsed[3].id) == (3, "0012")
 
 
-def test_column_names_are_matched_loosely() -> None:
+def test_column_names_match_in_any_case_and_with_spaces() -> None:
     check_columns([" ID", "Date", "CAPTION", "username ", "Media", "Company"])
     row = {" ID": 1, "Date": "2020-12-12", "CAPTION": "a", "username ": "b", "Media": "", "Company": "c"}
     parsed = parse_row(row, 1, CONFIG)
@@ -154,7 +167,7 @@ def test_column_names_are_matched_loosely() -> None:
     assert isinstance(both, Post) and both.company == "tim hortons"
 
 
-def test_columns_that_a_table_lacks_are_neither_asked_for_nor_made_up() -> None:
+def test_columns_that_a_table_lacks_are_not_required_and_stay_empty() -> None:
     table = {name: cell for name, cell in ROW.items() if name not in ("id", "date", "media")}
     with pytest.raises(TableError, match=r"^missing column 'id', 'date', 'media': found"):
         check_columns(table)
@@ -184,7 +197,7 @@ def test_columns_that_a_table_lacks_are_neither_asked_for_nor_made_up() -> None:
         (None, None),
     ],
 )
-def test_keywords_are_told_once_each(cell: object, keywords: str | None) -> None:
+def test_each_keyword_is_listed_once(cell: object, keywords: str | None) -> None:
     assert post(keywords=cell).keywords == keywords
 
 
@@ -197,7 +210,7 @@ def test_missing_columns_are_named_in_one_line() -> None:
         check_columns([*ROW, "ID "])
 
 
-def test_rows_in_are_posts_and_rejected_whatever_the_cells_hold() -> None:
+def test_every_row_is_a_post_or_rejected_whatever_its_cells_hold() -> None:
     dice = random.Random(11)
     odd: list[Any] = [None, "", "nan", "\0", "\ud800", "9" * 5000, b"x", 10**30, 10**5000, 1e308, float("nan"), True]
     odd += [[], [[]], {}, {"a": {}}, [None], object(), 1j, Decimal("NaN"), Decimal("1E+99999"), timedelta(1), ROW]
@@ -224,7 +237,7 @@ def test_rows_in_are_posts_and_rejected_whatever_the_cells_hold() -> None:
     assert kinds["post"] > 1000 and kinds["duplicate id"] > 100 and kinds["bad media"] > 100
 
 
-def test_from_file_to_posts(tmp_path: Path) -> None:
+def test_a_file_becomes_posts_and_rejected_rows(tmp_path: Path) -> None:
     lines = [ROW | {"id": n, "media": [{"type": "photo", "fullUrl": "a.jpg"}]} for n in range(5)]
     (tmp_path / "posts.jsonl").write_text("\n".join(map(json.dumps, [*lines, lines[0]])) + "\n{broken")
     unique = Deduplicator()

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from m3l.tables.read import UNREAD, TableError, read_table
+from m3l.tables.read import DAMAGED, TableError, read_table
 
 ROWS: list[dict[str, Any]] = [
     {"id": "0012", "content": 'One, "two"\n\nthree 🎟️ <hyperlink>', "likes": "3"},
@@ -29,7 +29,7 @@ def csv_text(delimiter: str = ",") -> str:
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("start", [b"", b"\xef\xbb\xbf"])
-def test_csv_as_it_is_written_in_the_wild(tmp_path: Path, delimiter: str, start: bytes) -> None:
+def test_csv_in_common_dialects(tmp_path: Path, delimiter: str, start: bytes) -> None:
     data = start + csv_text(delimiter).encode()
     (tmp_path / "posts.csv").write_bytes(data)
     (tmp_path / "POSTS.CSV.GZ").write_bytes(gzip.compress(data))
@@ -50,7 +50,7 @@ def test_xlsx_keeps_types_and_pads_short_rows(tmp_path: Path) -> None:
     book.save(tmp_path / "posts.xlsx")
     first, second = rows(tmp_path / "posts.xlsx")
     assert first == {"id": 12, "date": datetime(2020, 1, 2, 3, 4, 5), "likes": None}
-    assert second[UNREAD] == "4 cells in 3 columns"
+    assert second[DAMAGED] == "4 cells in 3 columns"
 
 
 def test_parquet_file_and_folder_of_parts(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_parquet_file_and_folder_of_parts(tmp_path: Path) -> None:
     assert rows(tmp_path / "part-1.parquet") == ROWS[1:2]
 
 
-def test_chunks_have_the_size_asked_for_and_one_set_of_columns(tmp_path: Path) -> None:
+def test_chunks_have_the_requested_size_and_the_same_columns_in_each_row(tmp_path: Path) -> None:
     lines = [json.dumps({"id": n} | ({"likes": n} if n % 2 else {})) for n in range(25)]
     (tmp_path / "posts.jsonl").write_text("\n\n".join(lines))
     chunks = list(read_table(str(tmp_path / "posts.jsonl"), 10))
@@ -69,10 +69,10 @@ def test_chunks_have_the_size_asked_for_and_one_set_of_columns(tmp_path: Path) -
     assert all(row.keys() == {"id", "likes"} for chunk in chunks for row in chunk)
 
 
-def test_a_damaged_row_brings_its_reason_and_the_rest_is_read(tmp_path: Path) -> None:
+def test_a_damaged_row_has_a_reason_and_the_rest_is_read(tmp_path: Path) -> None:
     (tmp_path / "posts.csv").write_bytes(b"id,content\n1,a\n2\n\n3,c,,\n4,d,e\n5,caf\xe9\n6," + b"x" * 500_000)
-    found = rows(tmp_path / "posts.csv")
-    assert [row.get(UNREAD) for row in found] == [
+    damaged = rows(tmp_path / "posts.csv")
+    assert [row.get(DAMAGED) for row in damaged] == [
         None,
         "1 cells in 2 columns",
         None,
@@ -81,11 +81,11 @@ def test_a_damaged_row_brings_its_reason_and_the_rest_is_read(tmp_path: Path) ->
         None,
     ]
     (tmp_path / "posts.jsonl").write_text('{"id": 1}\n[1]\n{"id": 2\n' + "[" * 100_000 + '\n{"id": 3}')
-    found = rows(tmp_path / "posts.jsonl")
-    assert [UNREAD in row for row in found] == [False, True, True, True, False]
+    damaged = rows(tmp_path / "posts.jsonl")
+    assert [DAMAGED in row for row in damaged] == [False, True, True, True, False]
 
 
-def test_a_file_that_cannot_be_read_is_one_clear_line(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_an_error_of_one_line(tmp_path: Path) -> None:
     whole = gzip.compress(csv_text().encode() * 500, mtime=0)
     openpyxl.Workbook().save(tmp_path / "none.xlsx")
     workbook = (tmp_path / "none.xlsx").read_bytes()

@@ -1,4 +1,4 @@
-"""Which posts are held out."""
+"""Splits of posts: drawn from ids, cut by dates, and held out by accounts."""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -14,14 +14,14 @@ ACCOUNTS, POSTS = 300, 4000
 
 
 def splits(seed: int = 1, **settings: object) -> list[Split]:
-    """Of posts an hour apart, by one account after the other."""
+    """The splits of posts that are an hour apart; accounts take turns."""
     config = IngestConfig.model_validate(settings)
     return [
         draw_split(str(n), f"account {n % ACCOUNTS}", START + timedelta(hours=n), config, seed) for n in range(POSTS)
     ]
 
 
-def test_shares_are_drawn_from_the_seed_and_each_id() -> None:
+def test_shares_depend_on_the_seed_and_the_ids() -> None:
     drawn = Counter(splits())
     assert drawn["test_random"] == pytest.approx(400, abs=60)
     assert drawn["validation"] == pytest.approx(200, abs=45)
@@ -29,16 +29,16 @@ def test_shares_are_drawn_from_the_seed_and_each_id() -> None:
     assert splits() == splits() != splits(seed=2)
 
 
-def test_time_is_cut_into_training_validation_and_test() -> None:
+def test_dates_separate_training_validation_and_test() -> None:
     cuts = {"validation_from": START + timedelta(hours=2000), "time_cut": START + timedelta(hours=3000)}
     drawn = splits(**cuts, test_share=0, validation_share=0)
     assert drawn == ["train"] * 2000 + ["validation"] * 1000 + ["test_time"] * 1000
-    naive = {name: cut.replace(tzinfo=None) for name, cut in cuts.items()}  # of UTC
+    naive = {name: cut.replace(tzinfo=None) for name, cut in cuts.items()}  # in UTC
     assert splits(**naive, test_share=0, validation_share=0) == drawn
     assert "validation" in splits(**cuts)[:2000]
 
 
-def test_accounts_are_held_out_whole() -> None:
+def test_all_posts_of_an_account_are_held_out() -> None:
     drawn = splits(unseen_accounts=0.3, time_cut=START + timedelta(hours=3000))
     held_out = {"validation": 0, "test_accounts": 0}
     for account in range(ACCOUNTS):
@@ -58,6 +58,6 @@ def test_accounts_are_held_out_whole() -> None:
         ({"validation_from": START, "time_cut": datetime(2022, 2, 1), "lacks": ("date",)}, "posts without a date"),
     ],
 )
-def test_cuts_that_cut_nothing_are_refused(settings: dict[str, object], why: str) -> None:
+def test_dates_that_separate_nothing_are_an_error(settings: dict[str, object], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         IngestConfig.model_validate(settings)

@@ -47,34 +47,34 @@ def read(path: Path) -> list[dict]:
             return pq.read_table(path).to_pylist()
 
 
-@pytest.mark.parametrize("ending", [".csv", ".xlsx", ".jsonl", ".parquet"])
-def test_every_row_and_column_comes_back(tmp_path: Path, ending: str) -> None:
-    path = tmp_path / "new" / f"told{ending}"
+@pytest.mark.parametrize("extension", [".csv", ".xlsx", ".jsonl", ".parquet"])
+def test_every_row_and_column_is_written(tmp_path: Path, extension: str) -> None:
+    path = tmp_path / "new" / f"predictions{extension}"
     write_table(iter(ROWS), str(path))
-    told = read(path)
-    assert [tuple(row) for row in told] == [COLUMNS] * 2
-    assert [row["id"] for row in told] == ["1", "2"]
-    assert (float(told[0]["likes"]), told[0]["caption"]) == (7.5, ROWS[0]["caption"])
-    assert told[1]["likes"] in (None, "")
+    table = read(path)
+    assert [tuple(row) for row in table] == [COLUMNS] * 2
+    assert [row["id"] for row in table] == ["1", "2"]
+    assert (float(table[0]["likes"]), table[0]["caption"]) == (7.5, ROWS[0]["caption"])
+    assert table[1]["likes"] in (None, "")
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
-@pytest.mark.parametrize("ending", [".csv", ".xlsx"])
+@pytest.mark.parametrize("extension", [".csv", ".xlsx"])
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t"])
-def test_a_spreadsheet_runs_no_caption(tmp_path: Path, ending: str, start: str) -> None:
-    path = tmp_path / f"told{ending}"
+def test_a_spreadsheet_runs_no_caption_as_a_formula(tmp_path: Path, extension: str, start: str) -> None:
+    path = tmp_path / f"predictions{extension}"
     write_table([{**ROWS[1], "caption": f"{start}cmd"}], str(path))
     assert read(path)[0]["caption"] == f"'{start}cmd"
 
 
-def test_an_unknown_ending_names_the_known_ones(tmp_path: Path) -> None:
+def test_an_unknown_extension_is_an_error_that_lists_the_supported_ones(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"predict\.out: cannot write '\.xls', use one of \.csv, \.xlsx"):
-        write_table(ROWS, str(tmp_path / "told.xls"))
+        write_table(ROWS, str(tmp_path / "predictions.xls"))
 
 
-@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
-def test_a_stream_that_breaks_leaves_the_old_file(tmp_path: Path, ending: str) -> None:
-    path = tmp_path / f"told{ending}"
+@pytest.mark.parametrize("extension", [".csv", ".jsonl", ".parquet"])
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, extension: str) -> None:
+    path = tmp_path / f"predictions{extension}"
     write_table(ROWS, str(path))
     before = path.read_bytes()
 

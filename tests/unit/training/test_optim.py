@@ -1,4 +1,4 @@
-"""The optimisers: which parameters each rule takes, and that both learn."""
+"""The optimisers: which parameters Muon takes, and that both optimisers learn."""
 
 from copy import deepcopy
 
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from m3l.config import TrainConfig
-from m3l.training.optim import Muon, build_optimiser, orthogonal
+from m3l.training.optim import Muon, build_optimiser, orthogonalise
 
 
 def model() -> nn.Module:
@@ -16,26 +16,26 @@ def model() -> nn.Module:
 
 
 @pytest.mark.parametrize("shape", [(6, 12), (12, 6), (8, 8)])
-def test_orthogonal_pulls_the_singular_values_to_one_and_keeps_the_directions(shape: tuple[int, int]) -> None:
+def test_orthogonalise_pulls_singular_values_towards_one_and_keeps_the_directions(shape: tuple[int, int]) -> None:
     matrices = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
-    made = orthogonal(matrices, iterations=5)
-    values = torch.linalg.svdvals(made)
+    result = orthogonalise(matrices, iterations=5)
+    values = torch.linalg.svdvals(result)
     assert values.min() > 0.5 and values.max() < 1.3
     u, _, v = torch.linalg.svd(matrices, full_matrices=False)
-    assert torch.nn.functional.cosine_similarity(made.flatten(1), (u @ v).flatten(1)).min() > 0.95
+    assert torch.nn.functional.cosine_similarity(result.flatten(1), (u @ v).flatten(1)).min() > 0.95
 
 
-def test_muon_takes_the_matrices_and_leaves_tables_and_vectors_to_adam() -> None:
+def test_muon_takes_matrices_and_leaves_embeddings_and_vectors_to_adam() -> None:
     net = model()
     optimiser = build_optimiser(net, TrainConfig(optimiser="muon"))
     net(torch.tensor([0, 1, 2])).sum().backward()
     optimiser.step()
-    ruled = {name: set(optimiser.state[parameter]) for name, parameter in net.named_parameters()}
-    assert {name for name, state in ruled.items() if "momentum" in state} == {"1.weight", "3.weight"}
-    assert all("exp_avg" in ruled[name] for name in ("0.weight", "1.bias", "3.bias"))
+    states = {name: set(optimiser.state[parameter]) for name, parameter in net.named_parameters()}
+    assert {name for name, state in states.items() if "momentum" in state} == {"1.weight", "3.weight"}
+    assert all("exp_avg" in states[name] for name in ("0.weight", "1.bias", "3.bias"))
 
 
-def test_muon_leaves_alone_what_has_no_gradient() -> None:
+def test_muon_leaves_parameters_without_a_gradient_unchanged() -> None:
     net = model()
     optimiser = build_optimiser(net, TrainConfig(optimiser="muon"))
     before = net[3].weight.detach().clone()
@@ -56,7 +56,7 @@ def test_the_optimiser_fits_a_small_table(name: str) -> None:
     assert loss.item() < 0.05
 
 
-def test_a_saved_state_goes_on_as_if_never_stopped() -> None:
+def test_training_resumed_from_a_saved_state_ends_alike() -> None:
     def run(optimiser: Muon, net: nn.Module, steps: int) -> None:
         for _ in range(steps):
             optimiser.zero_grad()
