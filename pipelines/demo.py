@@ -98,7 +98,7 @@ def _show(config: Config, metrics: dict[str, Any], answer: dict[str, Any], log: 
     table = Table(title="On held-out posts", title_justify="left", show_header=False)
     rows = {
         "likes, R2 on log1p": f"{_n(r2['model'])}   trees without the media {_n(r2['trees_metadata'])}, "
-        f"perfect knowledge {_n(r2.get('noise_floor'))}, this model without the media {_n(r2['model_without_media'])}",
+        f"noise floor {_n(r2.get('noise_floor'))}, this model without the media {_n(r2['model_without_media'])}",
         "captions name what is shown": f"{_n(captions['subject_named']['model'])}   with another post's media "
         f"{_n(captions['subject_named']['shuffled_media'])}",
         "captions state the order": _n(captions["order_right"]),

@@ -27,6 +27,9 @@ A run is described by one typed tree of settings. A preset or a YAML file gives 
 below, and `section.field=value` on the command line changes single fields. Values are YAML: `train.patience=null`,
 `'evaluate.splits=[test_time]'`. A mistyped field is an error before any work starts.
 
+A file may extend a preset or another file, whose path is relative to it: `extends: tiny`. Sections are
+merged field by field; lists, `tasks` and `tune.space` are replaced.
+
 ```bash
 m3l train --config tiny train.epochs=5 --print-config   # prints the whole tree with its values, and exits
 ```
