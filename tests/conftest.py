@@ -22,9 +22,9 @@ install_import_hook(CHECKED, "beartype.beartype")  # here: a module that is impo
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A unit test has 60 s, beside other work; the others have what pyproject.toml says."""
+    """A unit test has 60 s unless it asks for more; the others have what pyproject.toml says."""
     for item in items:
-        if UNIT in item.path.parents:
+        if UNIT in item.path.parents and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(60))
 
 

@@ -36,8 +36,9 @@ def test_a_sweep_leaves_a_ranked_table_a_preset_a_page_and_events_but_no_state(w
     assert best == override(one_trial_at_a_time(walk.config), ranked[0]["params"])
     assert "current configuration" in (folder / "index.html").read_text()
     assert len({path.parent for path in folder.rglob("events.out.tfevents.*")}) == 3
-    state = [path for path in Path(walk.config.paths.run, "ray").rglob("*") if path.is_file()]
-    assert not state and not list(folder.rglob("*.safetensors"))
+    state = {path.name for path in Path(walk.config.paths.run, "ray").rglob("*") if path.is_file()}
+    assert state <= {".validate_storage_marker"}  # of Ray Train
+    assert not list(folder.rglob("*.safetensors"))
 
 
 def test_a_sweep_that_cannot_fit_is_refused(local_ray: None, tmp_path: Path) -> None:

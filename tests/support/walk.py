@@ -23,6 +23,8 @@ SMALL = [
     "evaluate.bootstrap=20",
     "evaluate.max_new_tokens=8",
     "evaluate.why=6",
+    "ray.clip_workers=1",  # most of what one costs is its start
+    "ray.predict_workers=1",
 ]
 COMPARISON = ["compare.seeds=1", "compare.weights=[[0.1, 0.9], [1, 0]]"]
 HOPELESS_LR = 1e-9

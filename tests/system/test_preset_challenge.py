@@ -51,6 +51,7 @@ def test_likes_are_predicted_from_an_accounts_history(local_ray: None, tmp_path:
             f"ingest.validation_from={START + timedelta(hours=4 * 160)}",
             f"ingest.time_cut={START + timedelta(hours=4 * 180)}",
             "train={workers: 1, epochs: 2, batch_size: 16, lr: 0.001}",
+            "ray.predict_workers=1",
         ],
     )
     ingest.main(config)

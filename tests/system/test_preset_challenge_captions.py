@@ -35,6 +35,7 @@ def test_captions_are_predicted_from_keywords(local_ray: None, tmp_path: Path) -
             "model.tiny={image_size: 16, patch_size: 8, vision_hidden: 16, vision_layers: 1, qformer_hidden: 16,"
             " qformer_layers: 2, query_tokens: 1, text_hidden: 32, text_layers: 1, vocabulary: 400}",
             "train={workers: 1, epochs: 8, batch_size: 8, lr: 0.01}",
+            "ray.predict_workers=1",
             "evaluate={splits: [test_random], max_new_tokens: 24, bootstrap: 10}",
         ],
     )

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[3]
 STEP_MS = 500  # so that every frame is a sample
 CLIPS = {f"{kind.__name__}-{count}": (kind, count) for kind in KINDS for count in (7, 24)}
 Choices = dict[str, tuple[Path, list[int]]]
+pytestmark = pytest.mark.timeout(600)  # the fixture runs Katna itself: 15 s of CPU, minutes beside other work
 
 
 @pytest.fixture(scope="module")
