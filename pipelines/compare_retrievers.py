@@ -30,7 +30,7 @@ def main(config: Config) -> dict[str, Any]:
         The content of metrics.json.
 
     Raises:
-        ConfigError: The posts have no known truth, there are too few, or the folder was written with other settings.
+        ConfigError: The posts have no ground truth, there are too few, or the folder was written with other settings.
     """
     folder, truth = config.paths.of("comparison"), f"{config.paths.of('corpus')}/truth"
     if not storage.parts(truth):

@@ -1,4 +1,4 @@
-"""-> corpus/: the synthetic posts with known truth, drawn by Ray Data workers."""
+"""-> corpus/: synthetic posts with ground truth, drawn by Ray Data workers."""
 
 from functools import lru_cache, partial
 from pathlib import Path

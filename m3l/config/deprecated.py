@@ -49,9 +49,9 @@ def with_current_names(tree: Mapping[str, Any], *, warn: bool = True) -> dict[st
 
 def reject_both_names(fields: Iterable[str]) -> None:
     """Raise ConfigError if both names of a renamed field are among the dotted fields."""
-    given = set(fields)
+    names = set(fields)
     for old, new in RENAMED_FIELDS.items():
-        if old in given and new in given:
+        if old in names and new in names:
             raise ConfigError(f"{old} is the old name of {new}: remove it")
 
 

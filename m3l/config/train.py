@@ -12,9 +12,9 @@ class TrainConfig(Section):
 
     schedule: Literal["alternate", "joint"] = "alternate"  # alternate: one task a step; joint: all tasks in each step
     cut: float = Field(50.0, ge=0, le=100)  # of alternate: a step whose THRESHOLD is above it trains a caption task
-    nll_weight: float = Field(1.0, ge=0)
-    mse_weight: float = Field(1.0, ge=0)
-    workers: int = Field(2, ge=1)
+    nll_weight: float = Field(1.0, ge=0)  # weight of the caption loss
+    mse_weight: float = Field(1.0, ge=0)  # weight of the likes loss
+    workers: int = Field(2, ge=1)  # number of ranks
     min_workers: int | None = Field(None, ge=1)  # on fewer machines the run continues with this many; None: it waits
     strategy: Literal["ddp", "fsdp"] = "ddp"  # fsdp: parameters and optimiser state are sharded over the workers
     alignment_epochs: int = Field(0, ge=0)  # before Algorithm 1: visual tokens learn to name the caption's words
@@ -28,10 +28,10 @@ class TrainConfig(Section):
     cache_bytes: int = Field(2**30, ge=0)  # of each worker: a smaller context/ stays in memory, a larger one streams
     cache_vision: int = Field(0, ge=0)  # bytes of each worker for a cache of a frozen ViT's features of frames
     optimiser: Literal["adamw", "muon"] = "adamw"  # muon: for randomly initialised models
-    lr: float = Field(1e-4, gt=0)
-    weight_decay: float = Field(0.05, ge=0)
+    lr: float = Field(1e-4, gt=0)  # peak learning rate
+    weight_decay: float = Field(0.05, ge=0)  # decoupled weight decay
     lr_warmup_share: float = Field(0.05, ge=0, lt=1)  # of all steps: the learning rate rises linearly over them
-    clip_norm: float = Field(1.0, gt=0)
+    clip_norm: float = Field(1.0, gt=0)  # maximum norm of the gradient
     activation_checkpointing: bool = False  # recompute activations in the backward pass instead of storing them
     evaluations: int = Field(4, ge=1)  # on the validation posts, after the alignment stage
     patience: int | None = Field(None, ge=1)  # evaluations without improvement until training stops; None: never
@@ -85,10 +85,10 @@ class TuneConfig(Section):
     """A sweep: each trial is a shorter `train` with other values of some fields."""
 
     space: dict[str, Values] = Field(default={})  # dotted field -> values to try; empty: see m3l/tuning/search_space.py
-    search: Literal["grid", "random", "optuna"] = "random"
+    search: Literal["grid", "random", "optuna"] = "random"  # how trials are chosen from `space`
     trials: int = Field(8, ge=1)  # of random and optuna; the first one tries the configured values
     seeds: int = Field(1, ge=1)  # trainings of each trial, with seeds from `seed` on; a trial counts by their mean
     scheduler: Literal["asha", "none"] = "asha"  # asha: a trial that falls behind the others ends early
-    trial_workers: int = Field(1, ge=1)
-    epochs: int = Field(1, ge=1)
+    trial_workers: int = Field(1, ge=1)  # ranks of each trial
+    epochs: int = Field(1, ge=1)  # epochs of each trial, after the alignment stage
     posts: int | None = None  # of the training split at most, for a quick sweep

@@ -1,4 +1,4 @@
-"""The one typed tree of settings: everything that one run is made of."""
+"""The root of the settings."""
 
 import yaml
 from pydantic import model_validator
@@ -21,10 +21,10 @@ from m3l.config.train import TrainConfig, TuneConfig
 
 
 class Config(Section):
-    """Everything that one run is made of."""
+    """All settings of a run."""
 
-    name: str = "default"
-    seed: int = 0
+    name: str = "default"  # name of the configuration
+    seed: int = 0  # of all random draws
     paths: Paths = Paths()
     corpus: CorpusConfig = CorpusConfig()
     ingest: IngestConfig = IngestConfig()

@@ -1,7 +1,6 @@
 """Builds the report as one self-contained HTML page: no scripts, no requests, all images inline."""
 
 import base64
-import html
 import math
 from collections.abc import Callable, Mapping
 from io import BytesIO
@@ -46,7 +45,6 @@ def render(data: ReportData) -> str:
     """The page as HTML; user-written text is escaped."""
     templates = environment()
     templates.filters |= {
-        "plain": html.unescape,  # captions of the challenge contain &amp; and &lt;; autoescape follows
         "number": number,
         "percent": percent,
         "change": change,

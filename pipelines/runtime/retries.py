@@ -1,4 +1,4 @@
-"""Attempts that began and never ended: they tell a row that kills each worker which reads it from its neighbours."""
+"""Counts attempts that never ended, to find the row of a block that kills every worker."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

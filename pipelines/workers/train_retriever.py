@@ -97,7 +97,7 @@ def make_run(preprocess: Preprocess, seed: int, threads: int, report: StepReport
     """This rank's part in a run of Ray Train; reads its shard of the SAMPLES.
 
     Args:
-        preprocess: What made the pixels, whose height and width it knows.
+        preprocess: The preprocessing of the pixels, for their height and width.
         seed: Seed of PyTorch and of the batches.
         threads: Threads for PyTorch.
         report: Gets the losses of each step.

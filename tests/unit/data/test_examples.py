@@ -82,5 +82,5 @@ def test_histories_are_read_only_if_the_model_reads_them(tmp_path: Path) -> None
 def test_histories_must_be_computed_as_at_prediction_time(histories: str) -> None:
     check_settings(histories, {"history": SETTINGS.model_dump(mode="json"), "rows": 3})
     assert history_folder(True, histories, SETTINGS) == histories
-    with pytest.raises(ConfigError, match=r"history\.lag_days: .* was made with 0\.0"):
+    with pytest.raises(ConfigError, match=r"history\.lag_days: .* was written with 0\.0"):
         history_folder(True, histories, HistoryConfig(lag_days=1.0))
