@@ -95,7 +95,7 @@ def history_folder(reads_history: bool, folder: str, settings: HistoryConfig) ->
     for name in _HISTORY_FIELDS:
         if saved.get(name) != getattr(settings, name):
             raise ConfigError(
-                f"history.{name}: {folder} was written with {saved.get(name)}; use that value, or run `m3l history` into "
+                f"history.{name}: {folder} was written with {saved.get(name)}; use that, or run `m3l history` into "
                 "another folder"
             )
     return folder
